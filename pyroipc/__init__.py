@@ -1,0 +1,128 @@
+"""Call Python objects in child processes, threads and other machines as if they were here.
+
+The names below are the public ones. Each is imported from its room when it is first used, so
+that ``import pyroipc`` costs next to nothing. There is no logic here; see the rooms.
+"""
+
+from __future__ import annotations
+
+# Loaded right away, and next to nothing: a process must know its own descent before it forks.
+from pyroipc.serializers import main_names as _main_names  # noqa: F401
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyroipc.client.proxy import Proxy
+    from pyroipc.context import current_context
+    from pyroipc.errors import (
+        CommunicationError,
+        ConnectionClosedError,
+        DaemonError,
+        ForkedConnectionError,
+        MessageTooLargeError,
+        NamingError,
+        PeerDiedError,
+        ProtocolError,
+        PyroError,
+        RemoteError,
+        SecurityError,
+        SerializeError,
+        StartupError,
+        TimeoutError,
+        VersionMismatchError,
+    )
+    from pyroipc.process import spawn
+    from pyroipc.protocol.remote_errors import format_traceback, get_pyro_traceback
+    from pyroipc.serializers.classes import (
+        register_class_to_dict,
+        register_dict_to_class,
+        unregister_class_to_dict,
+        unregister_dict_to_class,
+    )
+    from pyroipc.server.daemon import Daemon
+    from pyroipc.server.exposure import behavior, expose, oneway
+    from pyroipc.settings import Settings, config
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CommunicationError",
+    "ConnectionClosedError",
+    "Daemon",
+    "DaemonError",
+    "ForkedConnectionError",
+    "MessageTooLargeError",
+    "NamingError",
+    "PeerDiedError",
+    "ProtocolError",
+    "Proxy",
+    "PyroError",
+    "RemoteError",
+    "SecurityError",
+    "SerializeError",
+    "Settings",
+    "StartupError",
+    "TimeoutError",
+    "VersionMismatchError",
+    "__version__",
+    "behavior",
+    "config",
+    "current_context",
+    "expose",
+    "format_traceback",
+    "get_pyro_traceback",
+    "oneway",
+    "register_class_to_dict",
+    "register_dict_to_class",
+    "spawn",
+    "unregister_class_to_dict",
+    "unregister_dict_to_class",
+]
+
+_WHERE = {
+    "CommunicationError": "pyroipc.errors:CommunicationError",
+    "ConnectionClosedError": "pyroipc.errors:ConnectionClosedError",
+    "Daemon": "pyroipc.server.daemon:Daemon",
+    "DaemonError": "pyroipc.errors:DaemonError",
+    "ForkedConnectionError": "pyroipc.errors:ForkedConnectionError",
+    "MessageTooLargeError": "pyroipc.errors:MessageTooLargeError",
+    "NamingError": "pyroipc.errors:NamingError",
+    "PeerDiedError": "pyroipc.errors:PeerDiedError",
+    "ProtocolError": "pyroipc.errors:ProtocolError",
+    "Proxy": "pyroipc.client.proxy:Proxy",
+    "PyroError": "pyroipc.errors:PyroError",
+    "RemoteError": "pyroipc.errors:RemoteError",
+    "SecurityError": "pyroipc.errors:SecurityError",
+    "SerializeError": "pyroipc.errors:SerializeError",
+    "Settings": "pyroipc.settings:Settings",
+    "StartupError": "pyroipc.errors:StartupError",
+    "TimeoutError": "pyroipc.errors:TimeoutError",
+    "VersionMismatchError": "pyroipc.errors:VersionMismatchError",
+    "behavior": "pyroipc.server.exposure:behavior",
+    "config": "pyroipc.settings:config",
+    "current_context": "pyroipc.context:current_context",
+    "expose": "pyroipc.server.exposure:expose",
+    "format_traceback": "pyroipc.protocol.remote_errors:format_traceback",
+    "get_pyro_traceback": "pyroipc.protocol.remote_errors:get_pyro_traceback",
+    "oneway": "pyroipc.server.exposure:oneway",
+    "register_class_to_dict": "pyroipc.serializers.classes:register_class_to_dict",
+    "register_dict_to_class": "pyroipc.serializers.classes:register_dict_to_class",
+    "spawn": "pyroipc.process:spawn",
+    "unregister_class_to_dict": "pyroipc.serializers.classes:unregister_class_to_dict",
+    "unregister_dict_to_class": "pyroipc.serializers.classes:unregister_dict_to_class",
+}
+
+if not TYPE_CHECKING:  # a type checker must not take this for "any name at all exists here"
+
+    def __getattr__(name: str) -> object:
+        where = _WHERE.get(name)
+        if where is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module_name, _, attribute = where.partition(":")
+        # Not importlib.import_module: importing importlib itself would be paid for by every child.
+        module = __import__(module_name, fromlist=(attribute,))
+        value = globals()[name] = getattr(module, attribute)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""The calling side: sessions, which many threads share, and proxies, which users hold."""

@@ -1,0 +1,102 @@
+"""Which serializers may be used on a connection, and the codecs of those that are used.
+
+The one place where trust decides: a serializer whose loading can run code is only for a peer that
+is verified local, whatever any setting says, and it is refused before it is even imported.
+"""
+
+from __future__ import annotations
+
+from pyroipc.client.peers import peer_image
+from pyroipc.errors import PyroError, SecurityError, SerializeError
+from pyroipc.protocol.calls import CallCodec
+from pyroipc.serializers import table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyroipc.protocol.hello import Hello
+    from pyroipc.transports.trust import Peer
+
+
+class Codecs:
+    """The codecs of one connection.
+
+    Args:
+        peer: what the kernel says about the other end.
+    """
+
+    __slots__ = ("_peer", "_theirs", "accepted", "by_key")
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self._theirs: Hello | None = None
+        self.by_key: dict[str | int, CallCodec] = {}
+        """The codecs in use, by serializer name and by serializer id."""
+        self.accepted: frozenset[str] = frozenset()
+        """Names of the serializers that this end accepts."""
+        self.accept(None)
+
+    def accept(self, names: Iterable[str] | None) -> None:
+        """Accept what the trust in the peer allows, narrowed to ``names`` unless that is None.
+
+        Raises:
+            SerializeError: a name is unknown.
+        """
+        allowed = frozenset(
+            name for name in table.names() if self._peer.trusted or table.trust_of(name) == "data"
+        )
+        if names is not None:
+            wanted = frozenset(names)
+            for name in wanted:
+                table.id_of(name)  # complains about what does not exist
+            allowed &= wanted
+        self.accepted = allowed
+        self.by_key.clear()
+
+    def greet(self, hello: Hello) -> None:
+        """Take note of what the peer says about itself, also in codecs that are in use already."""
+        self._theirs = hello
+        image = peer_image(hello)
+        for codec in set(self.by_key.values()):
+            codec.bind(codec.serializer.for_peer(image))
+
+    def get(self, key: str | int) -> CallCodec:
+        """Return the codec of a serializer, by its name or by the id in a message.
+
+        Raises:
+            SecurityError: loading it may run code and the peer is not verified local, or this end
+                does not accept it.
+            SerializeError: it is unknown, its library is missing, or the peer does not accept it.
+        """
+        codec = self.by_key.get(key)
+        if codec is None:
+            name = key if isinstance(key, str) else table.name_of(key)
+            self._check(name)
+            codec = CallCodec(table.get(name).for_peer(peer_image(self._theirs)))
+            self.by_key[name] = self.by_key[codec.serializer_id] = codec
+        return codec
+
+    def _check(self, name: str) -> None:
+        error: PyroError | None = None
+        if table.trust_of(name) == "code" and not self._peer.trusted:
+            error = SecurityError(
+                f"serializer {name!r} is refused: what it loads can run code, and the peer is not "
+                f"verified local ({self._peer.reason}); use serpent, json or msgpack here"
+            )
+        elif name not in self.accepted:
+            error = SecurityError(
+                f"serializer {name!r} is not accepted here, only {_listed(self.accepted)}"
+            )
+        elif self._theirs is not None and name not in self._theirs.serializers:
+            error = SerializeError(
+                f"the peer does not accept serializer {name!r}, only "
+                f"{_listed(self._theirs.serializers)}; choose one with proxy._pyroSerializer or "
+                "with the settings SERIALIZER and LOCAL_SERIALIZER"
+            )
+        if error is not None:
+            raise error
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

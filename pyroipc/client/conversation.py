@@ -1,0 +1,293 @@
+"""A conversation: hello, goodbye, and what is known of the peer in between.
+
+The half of a session that has nothing to do with single calls: which state the connection is in
+(:mod:`pyroipc.protocol.state` has the table), what both sides told each other, what they may send,
+and why it ended.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from itertools import count
+from time import monotonic
+
+from pyroipc.client import sharing
+from pyroipc.client.codecs import Codecs
+from pyroipc.client.peers import explain_end, fresh_copy
+from pyroipc.errors import (
+    ConnectionClosedError,
+    ForkedConnectionError,
+    ProtocolError,
+    PyroError,
+    TimeoutError,
+    VersionMismatchError,
+)
+from pyroipc.protocol import state as states
+from pyroipc.protocol.hello import FEATURES, Hello
+from pyroipc.serializers import main_names
+from pyroipc.transports.spin import make_spin, usable_cpus
+from pyroipc.wire.message import GOODBYE, HELLO, REFUSED, WELCOME, Limits
+from pyroipc.wire.native import encode_plain, plain_prefix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from pyroipc.protocol.calls import Encoded
+    from pyroipc.settings import Settings
+    from pyroipc.transports.stream import StreamChannel
+    from pyroipc.transports.trust import Peer
+    from pyroipc.wire.message import Message
+
+    Explain: TypeAlias = Callable[[ConnectionClosedError, Hello | None], ConnectionClosedError]
+
+_GOODBYE_SECONDS = 1.0
+"""How long a goodbye may wait for a peer that does not read."""
+ID_MASK = 0xFFFFFFFF
+_HELLO = plain_prefix(HELLO, 0, 0)
+_WELCOME = plain_prefix(WELCOME, 0, 0)
+_GOODBYE = plain_prefix(GOODBYE, 0, 0)
+_REFUSED = plain_prefix(GOODBYE, 0, REFUSED)
+
+
+class ConversationEndedError(Exception):
+    """A conversation ended, not the stream; ``error`` is for the callers that waited."""
+
+    def __init__(self, error: PyroError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class Conversation:
+    """What both sides know of each other; the base of a session, which adds the calls.
+
+    Args:
+        channel: a connected channel that nobody else reads.
+        settings: read now; later changes do not matter.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_error",
+        "_greeting",
+        "_handshake_seconds",
+        "_limits",
+        "_spin_seconds",
+        "_state",
+        "channel",
+        "codecs",
+        "decoder",
+        "explain",
+        "ids",
+        "is_open",
+        "on_conversation_end",
+        "on_request",
+        "peer_hello",
+        "sending",
+    )
+
+    def __init__(self, channel: StreamChannel, settings: Settings) -> None:
+        self.channel = channel
+        self.decoder = channel.decoder
+        self.codecs = Codecs(channel.peer)
+        self.peer_hello: Hello | None = None
+        """What the peer told about itself, once it has."""
+        self.on_request: Callable[[Message], None] | None = None
+        """Takes a request that came to a thread that waits for an answer; None: this end hosts no
+        objects."""
+        self.on_conversation_end: Callable[[], None] | None = None
+        """Called after each conversation has ended."""
+        self.explain: Explain | None = None
+        """Finds out why the stream ended; made for a channel to a process we know."""
+        self.is_open = False
+        """Whether a conversation is going on: the state is OPEN."""
+        self.ids = count(1)
+        self._limits = _limits(channel.peer, settings)
+        self._spin_seconds = settings.SPIN_SECONDS
+        self._handshake_seconds = settings.HANDSHAKE_TIMEOUT or None
+        self._state = states.IDLE
+        self._error: PyroError | None = None  # why the stream is of no use any more
+        self._make_locks()
+
+    def _make_locks(self) -> None:
+        self.sending = threading.Lock()
+        self._greeting = threading.Lock()
+
+    @property
+    def peer(self) -> Peer:
+        """What the kernel says about the other end."""
+        return self.channel.peer
+
+    def next_id(self) -> int:
+        """Return the id of a new request; never used again on this stream."""
+        return next(self.ids) & ID_MASK
+
+    def exchange(self, request_id: int, data: Encoded, deadline: float | None) -> Message:
+        """Send a message and wait for its answer."""
+        raise NotImplementedError
+
+    def _fail_calls(self, error: PyroError) -> None:
+        """Make all calls fail that wait for an answer."""
+        raise NotImplementedError
+
+    def send(self, data: Encoded, deadline: float | None = None) -> None:
+        """Send one encoded message; any thread."""
+        with self.sending:
+            if isinstance(data, bytes):
+                self.channel.send(data)
+            else:
+                self.channel.send_parts(data, deadline)
+
+    def hello(self) -> Hello:
+        """Say what this end is."""
+        return Hello(
+            features=(*FEATURES, "objects") if self.on_request else FEATURES,
+            serializers=self.codecs.accepted,
+            max_message_bytes=self._limits.message_bytes,
+            image=main_names.image_identity(),
+            cpus=usable_cpus(),
+        )
+
+    def open(self, deadline: float | None = None) -> None:
+        """Open a conversation, if none is going on.
+
+        Raises:
+            ConnectionClosedError: the stream has ended, or the peer refused.
+            TimeoutError: no welcome came in time.
+            VersionMismatchError: the peer speaks another version.
+            ForkedConnectionError: this session was inherited through a fork.
+        """
+        if self._handshake_seconds is not None and deadline is None:
+            deadline = monotonic() + self._handshake_seconds
+        self.check()
+        while not self.is_open:
+            with self._greeting:
+                if not self.is_open:
+                    self._greet(deadline)
+
+    def _greet(self, deadline: float | None) -> None:
+        self.check()
+        self._state = states.after(self._state, states.SEND_HELLO)
+        request_id = self.next_id()
+        hello = encode_plain(_HELLO, request_id, self.hello().encode())
+        try:
+            message = self.exchange(request_id, hello, deadline)
+        except TimeoutError:
+            raise TimeoutError(
+                "no welcome came in time: does a daemon serve the other end of this socket?"
+            ) from None
+        try:
+            self._converse(Hello.decode(message.payload), states.RECEIVE_WELCOME)
+        except ProtocolError as error:
+            raise self.broken(error) from None
+
+    def check(self) -> None:
+        """Raise why this session is of no use any more, if it is not.
+
+        Raises:
+            PyroError: ConnectionClosedError, ProtocolError or one of their subclasses.
+        """
+        if self._error is not None:
+            error: PyroError = fresh_copy(self._error, call_status="not sent")
+            raise error
+
+    def _converse(self, hello: Hello, event: str) -> None:
+        self.peer_hello = hello
+        self.decoder.limits = self._limits
+        self.codecs.greet(hello)
+        if hello.pid != os.getpid():
+            channel = self.channel
+            channel.spin = make_spin(channel.sock, channel.decoder, self._spin_seconds, hello.cpus)
+        self._state = states.after(self._state, event)
+        self.is_open = self._state == states.OPEN
+
+    def _greeted(self, message: Message) -> None:
+        """Answer the hello of the peer."""
+        if self.is_open and self.on_conversation_end is not None:
+            self.on_conversation_end()
+        try:
+            hello = Hello.decode(message.payload)
+        except VersionMismatchError as error:
+            self.send(
+                encode_plain(_REFUSED, message.request_id, b"version: " + str(error).encode())
+            )
+            return
+        self._converse(hello, states.RECEIVE_HELLO)
+        self.send(encode_plain(_WELCOME, message.request_id, self.hello().encode()))
+
+    def _left(self, message: Message) -> None:
+        """The peer said goodbye: every pending call fails.
+
+        Raises:
+            ConversationEndedError: always.
+        """
+        reason, _, text = bytes(message.payload).decode(errors="replace").partition(": ")
+        error: PyroError
+        if message.flags & REFUSED:
+            error = (VersionMismatchError if reason == "version" else ConnectionClosedError)(text)
+        else:
+            error = ConnectionClosedError(f"the peer ended the conversation: {text or reason}")
+        was_open, self.is_open = self.is_open, False
+        self._state = states.after(self._state, states.RECEIVE_GOODBYE)
+        self._fail_calls(error)
+        if was_open and self.on_conversation_end is not None:
+            self.on_conversation_end()
+        raise ConversationEndedError(error)
+
+    def leave(self, reason: str) -> None:
+        """Say goodbye, if a conversation is going on; the stream stays open."""
+        if not self.is_open or self._error is not None:
+            return
+        self.is_open = False
+        self._state = states.after(self._state, states.SEND_GOODBYE)
+        self._fail_calls(ConnectionClosedError(f"this end left the conversation: {reason}"))
+        goodbye = encode_plain(_GOODBYE, self.next_id(), b"left: " + reason.encode())
+        if self.sending.acquire(timeout=_GOODBYE_SECONDS):
+            try:
+                self.channel.send_parts((goodbye,), monotonic() + _GOODBYE_SECONDS)
+            except (ConnectionClosedError, TimeoutError):
+                pass  # the peer left first, or does not read: then it finds out otherwise
+            finally:
+                self.sending.release()
+
+    def broken(self, error: PyroError) -> PyroError:
+        """Note that the stream is of no more use; return what to tell the user."""
+        if self._error is None:
+            if isinstance(error, ConnectionClosedError):
+                self._state = states.after(self._state, states.STREAM_ENDED)
+                error = (self.explain or explain_end)(error, self.peer_hello)
+            else:
+                self._state = states.after(self._state, states.RULE_BROKEN)
+            was_open, self.is_open = self.is_open, False
+            self._error = error
+            self._fail_calls(error)
+            sharing.unquiet.discard(self)
+            if was_open and self.on_conversation_end is not None:
+                self.on_conversation_end()
+        return fresh_copy(self._error)
+
+    def close(self) -> None:
+        """Give back what the session holds; an owned socket is closed, a lent one is not."""
+        self.leave("closed")
+        if self._error is None and self.channel.owned:
+            self._error = ConnectionClosedError("this end closed the connection")
+            self.is_open = False
+        self.channel.close()
+
+    def disown(self) -> None:
+        """In a forked child: this connection is the parent's; have nothing to do with it."""
+        self.is_open = False
+        self._error = ForkedConnectionError(
+            "this connection was inherited through a fork and belongs to the parent process; "
+            "make a new socket pair before the fork, and a new proxy or daemon after it"
+        )
+        self._make_locks()
+
+
+def _limits(peer: Peer, settings: Settings) -> Limits:
+    if peer.trusted:
+        n_bytes = settings.LOCAL_MAX_MESSAGE_SIZE
+        return Limits(n_bytes, eager_bytes=n_bytes, setting="LOCAL_MAX_MESSAGE_SIZE")
+    return Limits(settings.MAX_MESSAGE_SIZE)

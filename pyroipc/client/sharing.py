@@ -1,0 +1,67 @@
+"""One session for a socket: all proxies and the daemon on a connected socket share it.
+
+The socket is the user's. A session holds it, so the other way round is a weak reference: the
+session lives as long as somebody uses it, or as long as a part of an answer that nobody waits for
+may be in its memory.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from weakref import WeakSet, WeakValueDictionary
+
+from pyroipc.settings import config
+from pyroipc.transports.stream import StreamChannel
+from pyroipc.transports.trust import identify_peer
+from pyroipc.wire.message import BEFORE_HELLO
+from pyroipc.wire.native import Decoder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from pyroipc.client.session import Session
+    from pyroipc.settings import Settings
+    from pyroipc.transports.trust import Peer
+
+sessions: WeakSet[Session] = WeakSet()
+"""All sessions of this process."""
+unquiet: set[Session] = set()
+"""Those that wait for a late answer of an abandoned call; kept alive until it has come."""
+_by_socket: WeakValueDictionary[int, Session] = WeakValueDictionary()  # by id of the object
+_lock = threading.Lock()
+
+
+def open_channel(sock: socket.socket, peer: Peer, *, owned: bool = False) -> StreamChannel:
+    """Make a channel over a connected socket, with a decoder that expects a hello."""
+    return StreamChannel(sock, peer, Decoder(BEFORE_HELLO), owned=owned)
+
+
+def shared_session(
+    make: Callable[[StreamChannel, Settings], Session],
+    sock: socket.socket,
+    settings: Settings = config,
+) -> Session:
+    """Return the session of a socket, or make it."""
+    with _lock:
+        session = _by_socket.get(id(sock))
+        if session is None:
+            session = make(open_channel(sock, identify_peer(sock)), settings)
+            _by_socket[id(sock)] = session
+        return session
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+    for session in list(sessions):
+        session.disown()
+    sessions.clear()
+    unquiet.clear()
+    _by_socket.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

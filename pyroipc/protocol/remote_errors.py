@@ -1,0 +1,159 @@
+"""Exceptions <-> the payload of an error response, and how a remote exception looks to a caller.
+
+Two forms. Serializers that carry only data send Pyro's dict (``serializers/exceptions.py``). The
+pickle family sends a description of the exception (``pickled_errors.py``), of which each part
+may fail to be pickled or loaded without losing the others. In neither does the class's own
+``__init__`` run at the receiver: it belongs to the side that raised.
+
+What the caller gets is always an Exception, so that a remote SystemExit or KeyboardInterrupt ends
+nobody's process::
+
+    exc                     of the class that was raised, or of a RemoteError that is also the
+                            nearest base class known here
+    exc._pyroTraceback      the remote traceback: a list of lines
+    exc.__cause__           a RemoteTraceback: its text is the remote traceback with all causes
+                            and notes, so that it prints above the local one
+        .remote_cause       what was the ``__cause__`` of the exception where it was raised
+        .remote_context     its ``__context__`` there
+    exc.__context__         one of those two, if there was one
+"""
+
+from __future__ import annotations
+
+from pyroipc.errors import SerializeError
+from pyroipc.protocol.tracebacks import (
+    RemoteTraceback,
+    excepthook,
+    format_traceback,
+    get_pyro_traceback,
+    lines_to_send,
+    text_of,
+)
+from pyroipc.serializers.exceptions import exception_to_dict, rebuild_exception, wire_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyroipc.serializers.base import Buffer, Serializer
+
+__all__ = [
+    "RemoteTraceback",
+    "dump_error",
+    "excepthook",
+    "format_traceback",
+    "get_pyro_traceback",
+    "load_error",
+]
+
+_FAILURES = (Exception, SystemExit, GeneratorExit)
+_PLAIN = frozenset({bytes, str, int, float, bool, type(None)})
+
+
+def dump_error(
+    exception: BaseException, serializer: Serializer, *, detailed: bool = False
+) -> bytes:
+    """Encode an exception that a method raised; the exception is neither changed nor kept.
+
+    Parts that cannot be encoded (an argument, an attribute, the class) arrive as their repr.
+
+    Args:
+        exception: what was raised, with its traceback.
+        serializer: the one of the call.
+        detailed: put the values of local variables into the traceback. They may contain secrets.
+
+    Raises:
+        SerializeError: not even a description of plain texts can be encoded.
+    """
+    lines = lines_to_send(exception, detailed=detailed)
+    if getattr(serializer, "carries_classes", False):
+        from pyroipc.protocol.pickled_errors import dump_pickled
+
+        return dump_pickled(exception, serializer, lines)
+    try:
+        described = exception_to_dict(exception)
+        if not _is_plain(described["args"]) or not _is_plain(described["attributes"]):
+
+            def probe(value: object) -> object:
+                return _is_plain(value) or serializer.loads(serializer.dumps(value))
+
+            described = exception_to_dict(exception, probe)
+        described["attributes"]["_pyroTraceback"] = lines
+        return serializer.dumps(described)
+    except _FAILURES:
+        return serializer.dumps(_text_only(exception, lines))
+
+
+def _is_plain(value: object) -> bool:
+    """Tell whether a value surely passes every serializer; nothing nested is looked at."""
+    if type(value) is tuple:
+        return all(type(item) in _PLAIN for item in value)
+    if type(value) is dict:
+        return all(type(item) in _PLAIN for item in value.values())
+    return type(value) in _PLAIN
+
+
+def _text_only(exception: BaseException, lines: list[str]) -> dict[str, Any]:
+    cls = type(exception)
+    return {
+        "__class__": wire_name(cls),
+        "__exception__": True,
+        "args": (text_of(exception),),
+        "attributes": {"_pyroTraceback": lines},
+        "bases": [wire_name(base) for base in cls.__mro__[1:] if issubclass(base, Exception)],
+    }
+
+
+def load_error(data: Buffer, serializer: Serializer) -> Exception:
+    """Decode what :func:`dump_error` made; to be raised by the caller of this function.
+
+    Args:
+        data: the payload; no view of it is kept.
+        serializer: the one of the call.
+
+    Returns:
+        The exception as the top of this module describes it, without a traceback yet.
+
+    Raises:
+        SerializeError: the payload does not describe an exception.
+        SecurityError: something in it may never be rebuilt.
+    """
+    if getattr(serializer, "carries_classes", False):
+        from pyroipc.protocol.pickled_errors import load_pickled
+
+        exception, lines, cause, context = load_pickled(serializer.loads(data), serializer)
+    else:
+        exception = _from_data(serializer.loads(data))
+        lines = vars(exception).get("_pyroTraceback")
+        cause = context = None
+    return _dressed(exception, lines, cause, context)
+
+
+def _from_data(value: object) -> Exception:
+    if isinstance(value, dict):
+        value = rebuild_exception(value)
+    if not isinstance(value, Exception):
+        raise SerializeError(
+            f"an exception was expected in an error response, a {type(value).__name__} came"
+        )
+    return value
+
+
+def _dressed(
+    exception: Exception,
+    lines: object,
+    cause: BaseException | None,
+    context: BaseException | None,
+) -> Exception:
+    """Give an exception its remote traceback, as text and as its cause."""
+    texts = (
+        [line for line in lines if type(line) is str] if isinstance(lines, list | tuple) else []
+    )
+    told = RemoteTraceback("".join(texts))
+    told.remote_cause = cause
+    told.remote_context = context
+    # The slots of BaseException itself: a class may have a __setattr__ of its own.
+    BaseException.__dict__["__dict__"].__get__(exception)["_pyroTraceback"] = texts
+    BaseException.__dict__["__context__"].__set__(exception, cause or context)
+    BaseException.__dict__["__cause__"].__set__(exception, told if texts else None)
+    return exception

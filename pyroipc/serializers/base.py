@@ -1,0 +1,167 @@
+"""The contract of a serializer: Python values <-> the payload bytes of one message.
+
+A serializer knows nothing of messages, calls in flight or connections: the header, flags and
+annotations of a message belong to ``wire``, the meaning of a call to ``protocol``.
+
+Rules that every plug-in keeps, held by ``tests/contracts/test_serializers.py``:
+
+* One instance serves all threads at once; it has no state that changes.
+* The input of ``loads`` and ``loads_call`` may be bytes, bytearray or a memoryview; it is not
+  changed, and no view of it is kept after the call returns.
+* Whatever the bytes, decoding returns a value or raises SerializeError or SecurityError.
+* What cannot be encoded raises SerializeError that names the offending type.
+* ``name`` and ``id`` are for ever: they travel in messages.
+"""
+
+from __future__ import annotations
+
+from pyroipc.errors import SerializeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, ClassVar, Literal, TypeAlias
+
+    Buffer: TypeAlias = bytes | bytearray | memoryview
+    DecodedCall: TypeAlias = tuple[str, str, Sequence[object], dict[str, object] | None]
+
+__all__ = [
+    "MAX_DEPTH",
+    "PeerImage",
+    "Serializer",
+    "checked_call",
+    "decoding_fault",
+    "encoding_fault",
+]
+
+MAX_DEPTH = 200
+"""Containers nested deeper than this are refused when decoding."""
+
+
+class PeerImage:
+    """What the process at the other end shares with this one, as far as pickling cares.
+
+    Args:
+        shares_main: the peer is a fork of the same interpreter image, so that classes and
+            functions of ``__main__`` have the same names and contents at both ends.
+        generation: the fork generation up to which the names of ``__main__`` are common.
+    """
+
+    __slots__ = ("generation", "shares_main")
+
+    def __init__(self, *, shares_main: bool = False, generation: int = 0) -> None:
+        self.shares_main = shares_main
+        self.generation = generation
+
+    def __repr__(self) -> str:
+        return f"PeerImage(shares_main={self.shares_main}, generation={self.generation})"
+
+
+class Serializer:
+    """Turns values and calls into payload bytes, and payload bytes into values and calls."""
+
+    __slots__ = ()
+
+    name: ClassVar[str] = ""
+    """The name by which users select this serializer."""
+    id: ClassVar[int] = 0
+    """The number that travels in message headers, 1 to 255."""
+    trust: ClassVar[Literal["data", "code"]] = "code"
+    """``"data"``: decoding is safe against anyone.  ``"code"``: it may run code or crash."""
+    bare_loads: ClassVar[Callable[..., Any] | None] = None
+    """A C function that does what ``loads`` and ``loads_call`` do, without their Python frame and
+    without their care: what it raises has to go through ``load_failed``."""
+
+    def dumps(self, value: object) -> bytes:
+        """Encode one value.
+
+        Raises:
+            SerializeError: the value, or something inside it, cannot be encoded.
+        """
+        raise NotImplementedError
+
+    def loads(self, data: Buffer) -> object:
+        """Decode what ``dumps`` made; the result shares no memory with *data*.
+
+        Raises:
+            SerializeError: the bytes are not a valid payload, or exceed a limit.
+            SecurityError: the bytes name a class that may never be rebuilt.
+        """
+        raise NotImplementedError
+
+    def dumps_call(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes:
+        """Encode a call: which object, which member, positional and keyword arguments.
+
+        *args* is a tuple for a plain call, a list for some internal ones; *kwargs* is None
+        for attribute access and batches.
+
+        Raises:
+            SerializeError: an argument cannot be encoded.
+        """
+        raise NotImplementedError
+
+    def loads_call(self, data: Buffer) -> DecodedCall:
+        """Decode what ``dumps_call`` made: (object id, member, args, kwargs).
+
+        The args are whatever the format makes of the sequence sent: a tuple or a list.
+
+        Raises:
+            SerializeError: the bytes are not a valid call, or exceed a limit.
+            SecurityError: the bytes name a class that may never be rebuilt.
+        """
+        raise NotImplementedError
+
+    def load_failed(self, failure: BaseException) -> BaseException:
+        """Return the error that says why decoding failed: SerializeError, or what it was."""
+        return failure
+
+    def for_peer(self, peer: PeerImage) -> Serializer:
+        """Return the serializer to use with *peer*: itself, for most."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"<serializer {self.name!r} id={self.id} trust={self.trust}>"
+
+
+def checked_call(call: object) -> DecodedCall:
+    """Return a decoded call if it has the types of one.
+
+    Raises:
+        SerializeError: it is not (str, str, list or tuple, dict or None).
+    """
+    if (
+        isinstance(call, list | tuple)
+        and len(call) == 4
+        and isinstance(call[0], str)
+        and isinstance(call[1], str)
+        and isinstance(call[2], list | tuple)
+        and (call[3] is None or isinstance(call[3], dict))
+    ):
+        return call[0], call[1], call[2], call[3]
+    raise SerializeError(
+        "the payload is not a call: (object id, member, arguments, keyword arguments)"
+    )
+
+
+def encoding_fault(name: str, value: object, error: BaseException) -> str:
+    """Say why the format called *name* cannot encode *value*."""
+    if isinstance(error, RecursionError):
+        reason = "it is nested too deep, or contains itself"
+    else:
+        reason = f"{type(error).__name__}: {error}"
+    return f"{name} cannot encode this {type(value).__name__}: {reason}"
+
+
+def decoding_fault(name: str, error: BaseException) -> str:
+    """Say why the format called *name* cannot decode some bytes."""
+    if isinstance(error, RecursionError):
+        reason = "it is nested too deep"
+    else:
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+    return f"invalid {name} payload: {reason}"

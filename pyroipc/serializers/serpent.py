@@ -1,0 +1,210 @@
+"""The serpent format: values as Python literals, readable by all Pyros; Pyro's default.
+
+Payload: the line ``# serpent utf-8 python3.2`` and one literal in UTF-8 without white space; a
+call is the tuple ``(object id, member, args, kwargs)``.  bytes, bytearray and memoryview arrive
+as the dict ``{'data': <base64>, 'encoding': 'base64'}``.
+
+Writing uses the serpent library's ``Serializer`` class, but neither its module-level table of
+classes, which belongs to whoever else uses serpent in this process, nor its switching the
+garbage collector off and on, which concerns all threads.  Reading is our own (``literal``):
+the library's ``ast.literal_eval`` takes 490 times the memory of a payload and can crash.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import ItemsView, KeysView, ValuesView
+from enum import Enum
+
+import serpent as library
+
+from pyroipc.errors import SecurityError, SerializeError
+from pyroipc.serializers.base import (
+    MAX_DEPTH,
+    Serializer,
+    checked_call,
+    decoding_fault,
+    encoding_fault,
+)
+from pyroipc.serializers.classes import (
+    exception_to_dict,
+    instance_to_dict,
+    own_state,
+    recreate,
+    serpent_converters,
+)
+from pyroipc.serializers.literal import parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from pyroipc.serializers.base import Buffer, DecodedCall
+
+    Handler = Callable[[Any, "_Writer", list[str], int], None]
+
+__all__ = ["SerpentSerializer"]
+
+_HEADER = "# serpent utf-8 python3.2\n"
+
+
+class SerpentSerializer(Serializer):
+    """Serpent, id 1."""
+
+    __slots__ = ()
+
+    name = "serpent"
+    id = 1
+    trust = "data"
+
+    def dumps(self, value: object) -> bytes:
+        """Encode one value; see Serializer.dumps.
+
+        Raises:
+            SerializeError: the value, or something inside it, cannot be encoded.
+        """
+        try:
+            return _Writer().serialize(value)
+        except SerializeError:
+            raise
+        except Exception as error:
+            raise SerializeError(encoding_fault("serpent", value, error)) from error
+
+    def loads(self, data: Buffer) -> object:
+        """Decode one value; see Serializer.loads.
+
+        Raises:
+            SerializeError: the bytes are not a valid payload, or exceed a limit.
+            SecurityError: a class in it may never be rebuilt.
+        """
+        try:
+            return _read(data)
+        except (SerializeError, SecurityError):
+            raise
+        except Exception as error:
+            raise SerializeError(decoding_fault("serpent", error)) from error
+
+    def dumps_call(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes:
+        """Encode a call; see Serializer.dumps_call."""
+        return self.dumps((object_id, member, args, kwargs))
+
+    def loads_call(self, data: Buffer) -> DecodedCall:
+        """Decode a call; see Serializer.loads_call."""
+        return checked_call(self.loads(data))
+
+
+def _read(data: Buffer) -> Any:
+    text = str(data, "utf-8")
+    if text.startswith(_HEADER):
+        start = len(_HEADER)
+    elif text.startswith("#"):  # other implementations of serpent name other Pythons
+        start = text.index("\n") + 1
+    else:
+        start = 0
+    value = parse(text, start)
+    if "__class__" in text or ("\\" in text and _may_hide(text)):
+        return recreate(value)
+    return value
+
+
+_may_hide = re.compile(r"\\[xuUN0-7]").search
+"""Find an escape that could stand for a letter of ``__class__``."""
+
+
+class _Writer(library.Serializer):  # type: ignore[misc, unused-ignore]
+    """The library's writer with a table of classes of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(module_in_classname=True)
+        self.maximum_level = MAX_DEPTH
+        self.special_classes_registry_copy = _handlers()
+
+    def serialize(self, obj: object) -> bytes:
+        """Write the header and *obj*, leaving the garbage collector alone."""
+        out = [_HEADER]
+        self._serialize(obj, out, 0)
+        return "".join(out).encode("utf-8")
+
+    def _write_float(self, value: float, out: list[str], level: int) -> None:
+        self.ser_builtins_float(
+            float(value), out, level
+        )  # numpy's floats have a repr of their own
+
+    def _write_exception(self, value: BaseException, out: list[str], level: int) -> None:
+        self.ser_builtins_dict(exception_to_dict(value), out, level)
+
+    def _write_enum(self, value: Enum, out: list[str], level: int) -> None:
+        self._serialize(value.value, out, level)
+
+    def _write_view(self, value: Any, out: list[str], level: int) -> None:
+        self.ser_builtins_list(list(value), out, level)
+
+    def _write_ordered_dict(self, value: Any, out: list[str], level: int) -> None:
+        described = {"__class__": "collections.OrderedDict", "items": list(value.items())}
+        with_guard(self, value, described, out, level)
+
+    def _write_instance(self, value: object, out: list[str], level: int) -> None:
+        if isinstance(value, KeysView | ValuesView | ItemsView):
+            self._write_view(value, out, level)
+            return
+        state = own_state(value)
+        if isinstance(state, dict):
+            if "__class__" not in state:
+                cls = type(value)
+                state = {**state, "__class__": f"{cls.__module__}.{cls.__name__}"}
+        elif state is None:
+            state = instance_to_dict(value)
+        with_guard(self, value, state, out, level)
+
+    dispatch = {  # noqa: RUF012 - the library's name for it
+        **library.Serializer.dispatch,
+        float: _write_float,
+        BaseException: _write_exception,
+        Enum: _write_enum,
+        OrderedDict: _write_ordered_dict,
+        object: _write_instance,
+    }
+
+
+def with_guard(writer: _Writer, owner: object, state: Any, out: list[str], level: int) -> None:
+    """Write the *state* that stands for *owner*, which must not be inside itself.
+
+    Raises:
+        ValueError: it is.
+    """
+    busy = writer.serialized_obj_ids
+    if id(owner) in busy:
+        raise ValueError(f"a {type(owner).__name__} contains itself")
+    busy.add(id(owner))
+    try:
+        writer._serialize(state, out, level)  # noqa: SLF001 - the library's hook for subclasses
+    finally:
+        busy.discard(id(owner))
+
+
+_handlers_made: tuple[object, dict[type, Handler]] = (None, {})
+
+
+def _handlers() -> dict[type, Handler]:
+    """Return a writing function for each class with a registered converter."""
+    global _handlers_made
+    converters = serpent_converters()
+    if _handlers_made[0] is not converters:
+        made = {clazz: _handler(converter) for clazz, converter in converters.items()}
+        _handlers_made = (converters, made)
+    return _handlers_made[1]
+
+
+def _handler(converter: Callable[[Any], Any]) -> Handler:
+    def write(value: Any, writer: _Writer, out: list[str], level: int) -> None:
+        with_guard(writer, value, converter(value), out, level)
+
+    return write

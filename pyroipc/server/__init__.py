@@ -1,0 +1,1 @@
+"""The hosting side: which objects and members can be called, and the loops that call them."""

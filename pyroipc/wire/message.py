@@ -1,0 +1,174 @@
+"""One message shape for all dialects: kinds, flags and limits.
+
+A message says what it is (``kind``), which call it belongs to (``request_id``), how its payload
+is encoded (``serializer_id``) and carries the payload bytes. What few messages carry
+(annotations, a correlation id, a time limit, out-of-band buffers, a count of descriptors) lives
+in :class:`FullMessage`, so that a plain call does not pay for it.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import TypeAlias
+
+    Buffer: TypeAlias = bytes | bytearray | memoryview
+
+HELLO = 1
+"""Opens a conversation: versions, features and limits of the sender."""
+REQUEST = 2
+"""A call; answered by one response, unless ONEWAY is set."""
+PING = 3
+"""Are you there? Answered by a pong with the same payload."""
+CANCEL = 4
+"""The caller no longer wants the answer to its request of this id."""
+CREDIT = 5
+"""Permission to send more items of a stream (reserved for remote iterators)."""
+GOODBYE = 6
+"""The sender leaves the conversation; the payload says why. The stream may be used again."""
+
+ANSWER = 16
+"""The bit of the kinds that answer a message and carry the request id of what they answer."""
+WELCOME = 17
+"""Answers a hello with the facts of the other side."""
+RESPONSE = 18
+"""Answers a request: the result of the call, or with ERROR the exception that it raised."""
+PONG = 19
+"""Answers a ping."""
+ITEM = 20
+"""One chunk of a stream that a response opened (reserved for remote iterators)."""
+
+KINDS: Mapping[int, str] = {
+    HELLO: "hello",
+    REQUEST: "request",
+    PING: "ping",
+    CANCEL: "cancel",
+    CREDIT: "credit",
+    GOODBYE: "goodbye",
+    WELCOME: "welcome",
+    RESPONSE: "response",
+    PONG: "pong",
+    ITEM: "item",
+}
+
+ERROR = 0x0001
+"""The payload of a response is an exception."""
+ONEWAY = 0x0002
+"""No response is wanted."""
+BATCH = 0x0004
+"""The payload is a batch of calls, or of results."""
+STREAM = 0x0008
+"""The response opens a stream of items."""
+BLOB = 0x0010
+"""The arguments are to be handed on without being decoded."""
+COMPRESSED = 0x0020
+"""The payload is compressed."""
+CORRELATION = 0x0040
+"""A correlation id follows the header."""
+DEADLINE = 0x0080
+"""A time limit follows the header."""
+REFUSED = 0x0100
+"""Of a goodbye: the hello was not accepted, and the payload says why."""
+END = 0x0200
+"""Of an item: it is the last of its stream."""
+
+KNOWN_FLAGS = 0x03FF
+
+
+class Message:
+    """A plain message: what nearly every call needs, and nothing else.
+
+    ``payload`` belongs to the receiver of the message; it is never overwritten later.
+    """
+
+    __slots__ = ("flags", "kind", "payload", "request_id", "serializer_id")
+
+    # What a plain message does not carry; FullMessage has slots for these.
+    annotations: Mapping[str, Buffer] | None = None
+    correlation_id: bytes | None = None
+    time_limit: float | None = None
+    buffers: Sequence[Buffer] = ()
+    descriptors: int = 0
+
+    def __init__(
+        self, kind: int, serializer_id: int, flags: int, request_id: int, payload: Buffer
+    ) -> None:
+        self.kind = kind
+        self.serializer_id = serializer_id
+        self.flags = flags
+        self.request_id = request_id
+        self.payload = payload
+
+    def __repr__(self) -> str:
+        kind = KINDS.get(self.kind, str(self.kind))
+        return (
+            f"<{kind} {self.request_id}: serializer {self.serializer_id}, "
+            f"flags {self.flags:#06x}, {len(self.payload)} bytes>"
+        )
+
+
+class FullMessage(Message):
+    """A message that may carry everything.
+
+    Args:
+        annotations: four-letter ASCII id to value, any number and size.
+        correlation_id: 16 bytes that tie together all calls of one origin.
+        time_limit: seconds that the caller still gives to the call, relative to sending.
+        buffers: out-of-band buffers, sent after the payload in this order.
+        descriptors: how many file descriptors travel beside the message.
+    """
+
+    __slots__ = ("annotations", "buffers", "correlation_id", "descriptors", "time_limit")
+
+    def __init__(
+        self,
+        kind: int,
+        serializer_id: int,
+        flags: int,
+        request_id: int,
+        payload: Buffer,
+        *,
+        annotations: Mapping[str, Buffer] | None = None,
+        correlation_id: bytes | None = None,
+        time_limit: float | None = None,
+        buffers: Sequence[Buffer] = (),
+        descriptors: int = 0,
+    ) -> None:
+        super().__init__(kind, serializer_id, flags, request_id, payload)
+        self.annotations = annotations
+        self.correlation_id = correlation_id
+        self.time_limit = time_limit
+        self.buffers = buffers
+        self.descriptors = descriptors
+
+
+class Limits:
+    """What a decoder accepts, in bytes; checked before memory is taken.
+
+    Args:
+        message_bytes: the largest message, header, annotations and buffers included.
+        eager_bytes: up to this size the memory of a large message is taken at once; beyond it
+            the memory grows with what really arrives, so that a claimed size costs nothing.
+        buffers: the largest number of out-of-band buffers of one message.
+        setting: the name of the setting that raises ``message_bytes``, for the error text.
+    """
+
+    __slots__ = ("buffers", "eager_bytes", "message_bytes", "setting")
+
+    def __init__(
+        self,
+        message_bytes: int = 64 << 20,
+        *,
+        eager_bytes: int = 1 << 20,
+        buffers: int = 4096,
+        setting: str = "MAX_MESSAGE_SIZE",
+    ) -> None:
+        self.message_bytes = message_bytes
+        self.eager_bytes = eager_bytes
+        self.buffers = buffers
+        self.setting = setting
+
+
+BEFORE_HELLO = Limits(64 << 10, eager_bytes=64 << 10, buffers=0, setting="the handshake")
+"""Towards a peer that has not said hello yet."""

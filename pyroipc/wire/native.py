@@ -1,0 +1,480 @@
+"""The native dialect: header, optional sections, payload, out-of-band buffers.
+
+All numbers are unsigned and big-endian. A frame is:
+
+======  =====  ====================================================================
+offset  bytes  field
+======  =====  ====================================================================
+0       6      signature: ``PYRO``, then ``I`` and the version, 1
+6       1      kind (:mod:`pyroipc.wire.message`)
+7       1      serializer id; 0 if the payload is not serialized
+8       2      flags
+10      2      descriptors that travel beside the frame
+12      4      number of out-of-band buffers
+16      8      bytes of annotations
+24      4      request id
+28      8      bytes of payload
+36      16     correlation id, only with flag CORRELATION
+..      8      time limit in microseconds, only with flag DEADLINE
+..      8 n    the size of each of the n out-of-band buffers
+..      a      annotations: id (4 ASCII), size (8), value; repeated
+..      p      payload
+..      b      the out-of-band buffers, one after the other
+======  =====  ====================================================================
+
+The fields that seldom change come first: the first 24 bytes of a plain call are always the
+same, so that one comparison recognises them and three values make the whole header.
+
+The decoder never raises anything but :class:`~pyroipc.errors.ProtocolError` or a subclass,
+whatever the bytes, and checks every size before it takes memory. It does no I/O: it lends
+memory through :meth:`Decoder.get_buffer`, and is told in ``received`` how much arrived.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from pyroipc.errors import MessageTooLargeError, ProtocolError
+from pyroipc.wire.message import (
+    CORRELATION,
+    DEADLINE,
+    GOODBYE,
+    HELLO,
+    KINDS,
+    KNOWN_FLAGS,
+    WELCOME,
+    FullMessage,
+    Limits,
+    Message,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyroipc.wire.message import Buffer
+
+NAME = "native"
+VERSION = 1
+SIGNATURE = b"PYROI" + bytes([VERSION])
+HEADER_BYTES = 36
+JOIN_BYTES = 16 << 10
+"""Up to here header and payload are joined into one piece; beyond, joining costs more than a
+second entry in the list given to sendmsg (measured by CPython's multiprocessing as well)."""
+SCRATCH_BYTES = 64 << 10
+_CACHED_PREFIXES = 64
+_GREETINGS = frozenset((HELLO, WELCOME, GOODBYE))
+
+_header = struct.Struct(">24sIQ")
+pack_header = _header.pack
+"""The header of a plain message: its constant prefix, the request id, the size of the payload."""
+_unpack_from = _header.unpack_from
+_new = object.__new__
+_prefix = struct.Struct(">6sBBHHIQ")
+_size = struct.Struct(">Q")
+_annotation = struct.Struct(">4sQ")
+_MAX_TIME_LIMIT = 1 << 63
+
+
+def plain_prefix(kind: int, serializer_id: int, flags: int) -> bytes:
+    """Make the first 24 bytes of every plain message of this kind, for :func:`encode_plain`."""
+    return _prefix.pack(SIGNATURE, kind, serializer_id, flags, 0, 0, 0)
+
+
+def encode_plain(prefix: bytes, request_id: int, payload: bytes) -> bytes:
+    """Encode a message that has a payload of at most JOIN_BYTES and nothing else."""
+    return pack_header(prefix, request_id, len(payload)) + payload
+
+
+def encode(message: Message) -> list[Buffer]:
+    """Encode any message into the buffers to be sent, in order, without copying large ones.
+
+    Raises:
+        ProtocolError: an annotation id is not four ASCII characters, or a field is out of range.
+    """
+    flags = message.flags & ~(CORRELATION | DEADLINE)
+    sections: list[Buffer] = []
+    if message.correlation_id is not None:
+        if len(message.correlation_id) != 16:
+            raise ProtocolError("a correlation id has 16 bytes")
+        flags |= CORRELATION
+        sections.append(message.correlation_id)
+    if message.time_limit is not None:
+        flags |= DEADLINE
+        # In this order max and min also deal with nan and infinity.
+        microseconds = min(max(0.0, message.time_limit * 1e6 + 0.5), _MAX_TIME_LIMIT)
+        sections.append(_size.pack(int(microseconds)))
+    views = [_flat(buffer) for buffer in message.buffers]
+    sections.extend(_size.pack(view.nbytes) for view in views)
+    annotations_bytes = 0
+    for key, value in (message.annotations or {}).items():
+        view = _flat(value)
+        sections.append(_annotation.pack(_annotation_id(key), view.nbytes))
+        sections.append(view)
+        annotations_bytes += _annotation.size + view.nbytes
+    payload = message.payload if isinstance(message.payload, bytes) else _flat(message.payload)
+    try:
+        prefix = _prefix.pack(
+            SIGNATURE,
+            message.kind,
+            message.serializer_id,
+            flags,
+            message.descriptors,
+            len(views),
+            annotations_bytes,
+        )
+        head = pack_header(prefix, message.request_id, len(payload))
+    except struct.error as error:
+        raise ProtocolError(f"a field of {message!r} is out of range: {error}") from None
+    return _join([head, *sections, payload, *views])
+
+
+def _flat(buffer: Buffer) -> memoryview:
+    view = memoryview(buffer)
+    return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
+
+
+def _annotation_id(key: str) -> bytes:
+    if len(key) == 4 and key.isascii():
+        return key.encode("ascii")
+    raise ProtocolError(f"an annotation id is four ASCII characters, not {key!r}")
+
+
+def _join(parts: list[Buffer]) -> list[Buffer]:
+    """Join neighbours that are small together, so that few pieces go to the kernel."""
+    joined: list[Buffer] = []
+    small: list[Buffer] = []
+    small_bytes = 0
+    for part in parts:
+        n_bytes = len(part)
+        if n_bytes + small_bytes > JOIN_BYTES:
+            if small:
+                joined.append(b"".join(small))
+            small, small_bytes = [], 0
+            if n_bytes > JOIN_BYTES:
+                joined.append(part)
+                continue
+        if n_bytes:
+            small.append(part)
+            small_bytes += n_bytes
+    if small:
+        joined.append(b"".join(small))
+    return joined
+
+
+class Decoder:
+    """Turns received bytes into messages.
+
+    The reader writes bytes into ``get_buffer()``, stores their number in ``received`` and calls
+    :meth:`advance` until it returns None. ``received`` is a plain attribute and not an argument
+    so that the number can be stored by the very instruction that took it from the kernel: a
+    KeyboardInterrupt right after a system call must not lose count of the stream.
+
+    Args:
+        limits: what to accept. May be replaced at any time by assigning ``limits``.
+        allocate: makes the memory for a message that does not fit the scratch; takes a size in
+            bytes and returns a writable buffer of exactly that size.
+    """
+
+    __slots__ = (
+        "_allocate",
+        "_error",
+        "_large",
+        "_limits",
+        "_plain_bytes",
+        "_prefixes",
+        "_scratch",
+        "_start",
+        "_total",
+        "buffered",
+        "end",
+        "received",
+        "scratch",
+    )
+
+    def __init__(self, limits: Limits, allocate: Callable[[int], bytearray] = bytearray) -> None:
+        self._scratch = bytearray(SCRATCH_BYTES)
+        self.scratch = memoryview(self._scratch)
+        self._start = 0
+        self.end = 0
+        """What lies between the two in the memory in use has arrived and is not decoded yet; while
+        ``end`` is 0 the whole ``scratch`` is free."""
+        self._large: memoryview | None = None  # the memory of a message too large for the scratch
+        self._total = 0  # the size of that message
+        self._prefixes: dict[bytes, tuple[int, int, int]] = {}
+        self._allocate = allocate
+        self._error: ProtocolError | None = None
+        self.received = 0
+        self.buffered = False
+        """True while a complete message may be waiting: call advance before receiving."""
+        self.limits = limits
+
+    @property
+    def limits(self) -> Limits:
+        """What this decoder accepts."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits = limits
+        self._plain_bytes = min(limits.message_bytes, SCRATCH_BYTES) - HEADER_BYTES
+
+    @property
+    def in_message(self) -> bool:
+        """True if a part of a message has arrived; an end of the stream now cuts it off."""
+        return self.end > self._start
+
+    def get_buffer(self) -> memoryview:
+        """Lend the memory into which the next bytes are to be received; never empty."""
+        if self._large is not None:
+            return self._large_room(self._large)
+        if self._start:
+            rest = self.end - self._start
+            self._scratch[:rest] = self._scratch[self._start : self.end]
+            self.end = rest
+            self._start = 0
+        return self.scratch[self.end :] if self.end else self.scratch
+
+    def advance(self) -> Message | None:
+        """Account for ``received`` bytes and return the next complete message, or None.
+
+        Raises:
+            ProtocolError: the bytes are not of this dialect, or a limit is exceeded. The decoder
+                then stays in error: every later call raises the same.
+        """
+        # No call may stand between these three statements: a signal handler could raise there.
+        end = self.end + self.received
+        self.end = end
+        self.received = 0
+        start = self._start
+        if self._large is None and end - start >= HEADER_BYTES:
+            prefix, request_id, payload_bytes = _unpack_from(self._scratch, start)
+            plain = self._prefixes.get(prefix)
+            if plain is not None and payload_bytes <= self._plain_bytes:
+                body = start + HEADER_BYTES
+                stop = body + payload_bytes
+                if stop <= end:
+                    kind, serializer_id, flags = plain
+                    # The five assignments that Message(...) would make, without its frame.
+                    message = _new(Message)
+                    message.kind = kind
+                    message.serializer_id = serializer_id
+                    message.flags = flags
+                    message.request_id = request_id
+                    message.payload = self._scratch[body:stop]
+                    if stop == end:
+                        self._start = self.end = 0
+                        self.buffered = False
+                    else:
+                        self._start = stop
+                        self.buffered = True
+                    return message
+        return self._advance_slowly()
+
+    def _advance_slowly(self) -> Message | None:
+        """Decode what is not plain, not complete, or not allowed.
+
+        Raises:
+            ProtocolError: as :meth:`advance` does.
+        """
+        if self._error is not None:
+            raise self._error
+        self.buffered = False
+        try:
+            return self._decode_large() if self._large is not None else self._decode_scratch()
+        except ProtocolError as error:
+            self._error = error
+            raise
+
+    def _decode_scratch(self) -> Message | None:
+        start, available = self._start, self.end - self._start
+        head = self._scratch[start : start + min(available, HEADER_BYTES)]
+        if not _may_be_ours(head):
+            raise ProtocolError(_foreign(bytes(head[:16])))
+        if available < HEADER_BYTES:
+            return None
+        layout = _Layout(head, self._limits)
+        if available < layout.table_stop:
+            return None
+        layout.read_table(self.scratch[start : start + layout.table_stop], self._limits)
+        if layout.total > SCRATCH_BYTES:
+            self._take_large(layout.total)
+            return self._decode_large()
+        if available < layout.total:
+            return None
+        stop = start + layout.total
+        message = layout.message(memoryview(self._scratch[start:stop]))
+        if layout.is_plain and len(self._prefixes) < _CACHED_PREFIXES:
+            self._prefixes[bytes(head[:24])] = (layout.kind, layout.serializer_id, layout.flags)
+        if stop == self.end:
+            self._start = self.end = 0
+        else:
+            self._start = stop
+            self.buffered = True
+        return message
+
+    def _take_large(self, total: int) -> None:
+        """Move to memory of the message's own."""
+        received = self.end - self._start
+        large = memoryview(self._allocate(min(total, max(self._limits.eager_bytes, received))))
+        large[:received] = self.scratch[self._start : self.end]
+        self._start, self.end, self._total = 0, received, total
+        self._large = large
+
+    def _large_room(self, large: memoryview) -> memoryview:
+        if self.end == len(large):
+            grown = memoryview(self._allocate(min(self._total, 2 * len(large))))
+            grown[: self.end] = large
+            self._large = large = grown
+        return large[self.end :]
+
+    def _decode_large(self) -> Message | None:
+        large = self._large
+        if large is None or self.end < self._total:
+            return None
+        layout = _Layout(large[:HEADER_BYTES], self._limits)
+        layout.read_table(large[: layout.table_stop], self._limits)
+        message = layout.message(large)
+        self._large = None
+        self._start = self.end = 0
+        return message
+
+
+class _Layout:
+    """Where the parts of one frame lie, every size checked."""
+
+    __slots__ = (
+        "annotations_bytes",
+        "buffer_sizes",
+        "buffers",
+        "descriptors",
+        "flags",
+        "kind",
+        "payload_bytes",
+        "request_id",
+        "serializer_id",
+        "table_start",
+        "table_stop",
+        "total",
+    )
+
+    def __init__(self, head: bytes | bytearray | memoryview, limits: Limits) -> None:
+        prefix, self.request_id, self.payload_bytes = _unpack_from(head)
+        (
+            _,
+            self.kind,
+            self.serializer_id,
+            self.flags,
+            self.descriptors,
+            self.buffers,
+            self.annotations_bytes,
+        ) = _prefix.unpack(prefix)
+        if self.kind not in KINDS:
+            raise ProtocolError(f"unknown kind of message: {self.kind}")
+        if self.flags & ~KNOWN_FLAGS:
+            raise ProtocolError(f"unknown flags: {self.flags & ~KNOWN_FLAGS:#06x}")
+        if self.buffers > limits.buffers:
+            raise MessageTooLargeError(
+                f"message with {self.buffers} out-of-band buffers, at most {limits.buffers}"
+            )
+        self.table_start = (
+            HEADER_BYTES
+            + (16 if self.flags & CORRELATION else 0)
+            + (8 if self.flags & DEADLINE else 0)
+        )
+        self.table_stop = self.table_start + 8 * self.buffers
+        self.buffer_sizes: list[int] = []
+        self.total = self.table_stop + self.annotations_bytes + self.payload_bytes
+        self._check_total(limits)
+
+    def _check_total(self, limits: Limits) -> None:
+        if self.total > limits.message_bytes:
+            raise MessageTooLargeError(
+                f"message of {self.total} bytes, at most {limits.message_bytes} are allowed; "
+                f"{limits.setting} raises this limit"
+            )
+
+    @property
+    def is_plain(self) -> bool:
+        return not (self.annotations_bytes or self.descriptors) and self.table_stop == HEADER_BYTES
+
+    def read_table(self, head: memoryview, limits: Limits) -> None:
+        """Read the sizes of the buffers; ``head`` reaches to ``table_stop``."""
+        self.buffer_sizes = [
+            _size.unpack_from(head, self.table_start + 8 * i)[0] for i in range(self.buffers)
+        ]
+        self.total += sum(self.buffer_sizes)
+        self._check_total(limits)
+
+    def message(self, frame: memoryview) -> Message:
+        """Cut the message out of ``frame``, which is complete; its parts are views of it."""
+        annotations_stop = self.table_stop + self.annotations_bytes
+        payload_stop = annotations_stop + self.payload_bytes
+        payload = frame[annotations_stop:payload_stop]
+        if self.is_plain:
+            return Message(self.kind, self.serializer_id, self.flags, self.request_id, payload)
+        correlation_id = None
+        time_limit = None
+        offset = HEADER_BYTES
+        if self.flags & CORRELATION:
+            correlation_id = bytes(frame[offset : offset + 16])
+            offset += 16
+        if self.flags & DEADLINE:
+            time_limit = _size.unpack_from(frame, offset)[0] / 1e6
+        buffers = []
+        for n_bytes in self.buffer_sizes:
+            buffers.append(frame[payload_stop : payload_stop + n_bytes])
+            payload_stop += n_bytes
+        return FullMessage(
+            self.kind,
+            self.serializer_id,
+            self.flags,
+            self.request_id,
+            payload,
+            annotations=_annotations(frame[self.table_stop : annotations_stop]),
+            correlation_id=correlation_id,
+            time_limit=time_limit,
+            buffers=buffers,
+            descriptors=self.descriptors,
+        )
+
+
+def _annotations(area: memoryview) -> dict[str, Buffer] | None:
+    if not area:
+        return None
+    annotations: dict[str, Buffer] = {}
+    offset = 0
+    while offset < len(area):
+        if len(area) - offset < _annotation.size:
+            raise ProtocolError("annotations are cut off in the middle of a header")
+        key, n_bytes = _annotation.unpack_from(area, offset)
+        offset += _annotation.size
+        if n_bytes > len(area) - offset:
+            raise ProtocolError("an annotation is longer than the annotations are together")
+        if not key.isascii():
+            raise ProtocolError("an annotation id is not ASCII")
+        annotations[key.decode("ascii")] = area[offset : offset + n_bytes]
+        offset += n_bytes
+    return annotations
+
+
+def _may_be_ours(head: bytearray) -> bool:
+    """Say whether these first bytes of a frame can be of this dialect, however few they are.
+
+    The greetings keep their layout in all versions, so that peers of different versions can
+    tell each other what they are.
+    """
+    if not SIGNATURE[:5].startswith(head[:5]):
+        return False
+    return len(head) < 7 or head[5] == VERSION or head[6] in _GREETINGS
+
+
+def _foreign(head: bytes) -> str:
+    """Say what the first bytes look like, for people who connected the wrong thing."""
+    if head[:5] == SIGNATURE[:5]:
+        return f"the peer speaks version {head[5]} of the native dialect, this side {VERSION}"
+    if head[:4] == SIGNATURE[:4]:
+        return f"the peer speaks Pyro's protocol version {int.from_bytes(head[4:6], 'big')}"
+    if head[:1] == b"\x16":
+        return "the peer speaks TLS here, and this side does not"
+    return f"these are not bytes of a Pyro peer: {head!r}"
