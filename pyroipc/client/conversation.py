@@ -128,17 +128,37 @@ class Conversation:
         """Send a message and wait for its answer."""
         raise NotImplementedError
 
+    def _receive_meanwhile(self) -> bool:
+        """Receive while the peer takes nothing; False if another thread does that."""
+        raise NotImplementedError
+
     def _fail_calls(self, error: PyroError) -> None:
         """Make all calls fail that wait for an answer."""
         raise NotImplementedError
 
     def send(self, data: Encoded, deadline: float | None = None) -> None:
-        """Send one encoded message; any thread."""
-        with self.sending:
-            if isinstance(data, bytes):
-                self.channel.send(data)
-            else:
-                self.channel.send_parts(data, deadline)
+        """Send one encoded message; any thread.
+
+        Raises:
+            ConnectionClosedError: the stream broke.
+            TimeoutError: the deadline passed while the peer did not read.
+        """
+        parts = (data,) if isinstance(data, bytes) else data
+        if deadline is None:
+            with self.sending:
+                self.channel.send_parts(parts, None, self._receive_meanwhile)
+            return
+        held = False
+        try:
+            seconds = max(0.0, deadline - monotonic())
+            for held in map(self.sending.acquire, (True,), (seconds,)):  # noqa: B007
+                break
+            if not held:
+                raise TimeoutError("the deadline passed while another call was being sent")
+            self.channel.send_parts(parts, deadline, self._receive_meanwhile)
+        finally:
+            if held:
+                self.sending.release()
 
     def hello(self) -> Hello:
         """Say what this end is."""
@@ -162,10 +182,18 @@ class Conversation:
         if self._handshake_seconds is not None and deadline is None:
             deadline = monotonic() + self._handshake_seconds
         self.check()
-        while not self.is_open:
-            with self._greeting:
-                if not self.is_open:
-                    self._greet(deadline)
+        held = False
+        try:
+            seconds = -1 if deadline is None else max(0.0, deadline - monotonic())
+            for held in map(self._greeting.acquire, (True,), (seconds,)):  # noqa: B007
+                break
+            if not held:
+                raise TimeoutError("no welcome came in time to another thread, nor to this one")
+            if not self.is_open:
+                self._greet(deadline)
+        finally:
+            if held:
+                self._greeting.release()
 
     def _greet(self, deadline: float | None) -> None:
         self.check()
@@ -221,7 +249,7 @@ class Conversation:
         """The peer said goodbye: every pending call fails.
 
         Raises:
-            ConversationEndedError: always.
+            ConversationEndedError: always, unless it belongs to the conversation before.
         """
         reason, _, text = bytes(message.payload).decode(errors="replace").partition(": ")
         error: PyroError
@@ -229,8 +257,13 @@ class Conversation:
             error = (VersionMismatchError if reason == "version" else ConnectionClosedError)(text)
         else:
             error = ConnectionClosedError(f"the peer ended the conversation: {text or reason}")
+        event = states.RECEIVE_GOODBYE
+        if self._state == states.GREETING:
+            if not message.flags & REFUSED:
+                return  # it was said before our hello was heard
+            event = states.RECEIVE_REFUSAL
         was_open, self.is_open = self.is_open, False
-        self._state = states.after(self._state, states.RECEIVE_GOODBYE)
+        self._state = states.after(self._state, event)
         self._fail_calls(error)
         if was_open and self.on_conversation_end is not None:
             self.on_conversation_end()
@@ -244,13 +277,10 @@ class Conversation:
         self._state = states.after(self._state, states.SEND_GOODBYE)
         self._fail_calls(ConnectionClosedError(f"this end left the conversation: {reason}"))
         goodbye = encode_plain(_GOODBYE, self.next_id(), b"left: " + reason.encode())
-        if self.sending.acquire(timeout=_GOODBYE_SECONDS):
-            try:
-                self.channel.send_parts((goodbye,), monotonic() + _GOODBYE_SECONDS)
-            except (ConnectionClosedError, TimeoutError):
-                pass  # the peer left first, or does not read: then it finds out otherwise
-            finally:
-                self.sending.release()
+        try:
+            self.send(goodbye, monotonic() + _GOODBYE_SECONDS)
+        except (ConnectionClosedError, TimeoutError):
+            pass  # the peer left first, or does not read: then it finds out otherwise
 
     def broken(self, error: PyroError) -> PyroError:
         """Note that the stream is of no more use; return what to tell the user."""

@@ -18,7 +18,7 @@ from pyroipc.errors import (
 from pyroipc.protocol.calls import GET_ATTRIBUTE, SET_ATTRIBUTE, read_refusal
 from pyroipc.protocol.remote_errors import load_error
 from pyroipc.settings import config
-from pyroipc.wire.message import ERROR
+from pyroipc.wire.message import ERROR, Message
 from pyroipc.wire.native import JOIN_BYTES, pack_header
 
 TYPE_CHECKING = False
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pyroipc.client.session import Session
     from pyroipc.protocol.calls import CallCodec
     from pyroipc.settings import Settings
-    from pyroipc.wire.message import Message
 
 _DAEMON_NAME = "Pyro.Daemon"
 
@@ -78,7 +77,11 @@ class RemoteMethod:
         request_id = next(self._ids) & ID_MASK
         data = pack_header(codec.request_prefix, request_id, n_bytes) + payload
         message = exchange(request_id, data, None)
-        if message.flags or message.serializer_id != codec.serializer_id:
+        if (
+            message.flags
+            or message.serializer_id != codec.serializer_id
+            or type(message) is not Message
+        ):
             return _result(codec, message)
         try:
             return loads(message.payload)
@@ -284,8 +287,6 @@ class Proxy:
             session.post(data, deadline)
             return None
         message = session.exchange(request_id, data, deadline)
-        if message.annotations:
-            current_context.response_annotations = message.annotations
         return _result(codec, message)
 
     def _pyro_send_encoded(self, codec: CallCodec, payload: bytes) -> Any:
@@ -398,12 +399,22 @@ def _outgoing() -> tuple[Mapping[str, Any] | None, bytes | None]:
     context = context_in_use()
     if context is None:
         return None, None
-    return (context.annotations or None) if context.message is None else None, (
-        context.correlation_bytes
-    )
+    if context.message is not None:
+        return None, context.correlation_bytes
+    context.response_annotations = {}
+    return context.annotations or None, context.correlation_bytes
+
+
+def _take_annotations(annotations: Mapping[str, Any]) -> None:
+    """Show what came with an answer; not inside a call, where the field is for its own answer."""
+    context = context_in_use()
+    if context is None or context.message is None:
+        current_context.response_annotations = annotations
 
 
 def _result(codec: CallCodec, message: Message) -> Any:
+    if message.annotations:
+        _take_annotations(message.annotations)
     if message.serializer_id != codec.serializer.id:
         if message.serializer_id == 0 and message.flags & ERROR:
             raise read_refusal(message.payload)

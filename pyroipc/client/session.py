@@ -23,6 +23,7 @@ from pyroipc.client.peers import fresh_copy
 from pyroipc.errors import ConnectionClosedError, ProtocolError, PyroError, TimeoutError
 from pyroipc.protocol import state as states
 from pyroipc.settings import config
+from pyroipc.transports.stream import WokenError
 from pyroipc.wire.message import ANSWER, GOODBYE, HELLO, PING, PONG, REQUEST, WELCOME, Message
 from pyroipc.wire.native import encode_plain, plain_prefix
 
@@ -72,15 +73,14 @@ class Session(Conversation):
         "arrived",
         "lead",
         "receive",
-        "send_small",
         "try_lead",
+        "try_sending",
         "waiters",
     )
 
     def __init__(self, channel: StreamChannel, settings: Settings = config) -> None:
         super().__init__(channel, settings)
         self.receive = channel.receive
-        self.send_small = channel.send
         self.arrived: Message | None = None
         """Received, and not handed on yet."""
         self.waiters: dict[int, _Waiter] = {}
@@ -92,6 +92,7 @@ class Session(Conversation):
         super()._make_locks()
         self.lead = threading.Lock()  # who holds it may receive
         self.try_lead = map(self.lead.acquire, repeat(NO_WAIT))
+        self.try_sending = map(self.sending.acquire, repeat(NO_WAIT))
 
     # --- calls -------------------------------------------------------------------------------
 
@@ -102,19 +103,12 @@ class Session(Conversation):
             ConnectionClosedError, ProtocolError: the connection is of no more use.
             TimeoutError: the deadline passed; the connection stays in step.
         """
-        held = False
         try:
-            for held in self.try_lead:  # noqa: B007 - see transports/stream.py
-                break
-            if not held:
-                return self._exchange_as_follower(request_id, data, deadline)
             if isinstance(data, bytes):
-                send_small = self.send_small  # see RemoteMethod on local variables
-                with self.sending:
-                    send_small(data)
-            else:
-                self.send(data, deadline)
-            return self._await_answer(request_id, deadline)
+                message = self._exchange_as_leader(request_id, data, deadline)
+                if message is not None:
+                    return message
+            return self._exchange_as_follower(request_id, data, deadline)
         except ConversationEndedError as ended:
             raise ended.error from None
         except (ConnectionClosedError, ProtocolError) as error:
@@ -122,11 +116,38 @@ class Session(Conversation):
         except BaseException:  # a deadline, or a signal handler such as that of Ctrl-C
             self._abandon(request_id)
             raise
+
+    def _exchange_as_leader(
+        self, request_id: int, data: bytes, deadline: float | None
+    ) -> Message | None:
+        """Send and receive, if nobody else does either; None if that is not so: nothing was sent.
+
+        A leader must not wait for the peer to read, because nobody would receive meanwhile. So
+        only what the socket takes at once is sent here.
+        """
+        held = False
+        try:
+            for held in self.try_lead:  # noqa: B007 - see transports/stream.py
+                break
+            if held and self._send_at_once(data):
+                return self._await_answer(request_id, deadline)
+            return None
         finally:
             if held:
                 self.lead.release()
                 if self.waiters:
                     self.invite()
+
+    def _send_at_once(self, data: bytes) -> bool:
+        """Send a small message, if no other thread sends and the socket takes it right now."""
+        held = False
+        try:
+            for held in self.try_sending:  # noqa: B007
+                break
+            return held and self.channel.send_now(data)
+        finally:
+            if held:
+                self.sending.release()
 
     def _abandon(self, request_id: int) -> None:
         """Note that an answer may still come; until then this session must not be forgotten."""
@@ -140,7 +161,10 @@ class Session(Conversation):
             message = self.arrived
             if message is None:
                 if not (decoder.buffered or decoder.received):
-                    self.receive(deadline)
+                    try:
+                        self.receive(deadline)
+                    except WokenError:
+                        continue  # it was meant for a server loop that shares this session
                 self.arrived = decoder.advance()
             elif message.request_id == request_id and message.kind & ANSWER:
                 self.arrived = None
@@ -214,6 +238,14 @@ class Session(Conversation):
         except ConnectionClosedError as error:
             raise self.broken(error) from None
 
+    def answer(self, data: Encoded) -> None:
+        """Send the answer to a request; if the peer is gone, the next receive finds out why."""
+        try:
+            if not (isinstance(data, bytes) and self._send_at_once(data)):
+                self.send(data)
+        except (ConnectionClosedError, ConversationEndedError):
+            pass
+
     # --- what arrives beside answers -----------------------------------------------------------
 
     def receive_request(self, deadline: float | None = None) -> Message:
@@ -240,6 +272,32 @@ class Session(Conversation):
                     self._hand_on(message)
                 except ConversationEndedError:
                     pass  # the stream may carry another conversation
+
+    def _receive_meanwhile(self) -> bool:
+        """Receive while the peer takes nothing; False if another thread does that.
+
+        The caller is sending, so nothing may be sent in answer here: a message that wants that
+        is left where it is, for the next leader.
+        """
+        held = False
+        try:
+            for held in self.try_lead:  # noqa: B007
+                break
+            if not held:
+                return False
+            while True:
+                message = self.arrived
+                if message is None:
+                    self.arrived = message = self.decoder.advance()
+                    if message is None and not self.channel.receive_now():
+                        return True
+                elif message.kind == HELLO or message.kind == PING:
+                    return False
+                else:
+                    self._hand_on(message)
+        finally:
+            if held:
+                self.release_lead()
 
     def _hand_on(self, message: Message) -> None:
         """Deal with a message that is not what the leader waits for."""

@@ -44,6 +44,7 @@ RECEIVE_WELCOME = "receive welcome"
 RECEIVE_CALL = "receive request, answer, ping, cancel, credit or item"
 SEND_GOODBYE = "send goodbye"
 RECEIVE_GOODBYE = "receive goodbye"
+RECEIVE_REFUSAL = "receive refusal"
 STREAM_ENDED = "stream ended"
 RULE_BROKEN = "rule broken"
 
@@ -60,7 +61,8 @@ TRANSITIONS: Mapping[str, Mapping[str, str]] = {
         RECEIVE_HELLO: OPEN,
         RECEIVE_WELCOME: OPEN,
         RECEIVE_CALL: GREETING,  # late answers of the conversation before
-        RECEIVE_GOODBYE: IDLE,
+        RECEIVE_GOODBYE: GREETING,  # the end of the conversation before
+        RECEIVE_REFUSAL: IDLE,
         SEND_GOODBYE: LEFT,
     },
     OPEN: {

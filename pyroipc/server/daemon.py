@@ -215,6 +215,8 @@ class Daemon:
             conversation_ended()
             session.on_conversation_end = None
             session.on_request = None
+            if not session.channel.owned:
+                session.channel.make_unwakeable()
             with self._lock:
                 self._loop = None
 

@@ -169,7 +169,7 @@ def make_spin(
         seconds: how long to look; 0: never.
         peer_cpus: the CPUs that the peer may use, as :func:`usable_cpus` tells it.
     """
-    if seconds <= 0 or not MSG_DONTWAIT:
-        return None
+    if seconds <= 0 or not MSG_DONTWAIT or sock.gettimeout():
+        return None  # a socket with a time-out would wait in every look
     together = usable_cpus() | peer_cpus
     return Spin(sock, decoder, seconds if together & (together - 1) else 0)

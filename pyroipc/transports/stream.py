@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 MSG_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _PARTS_MAX = 512
 _TICK_SECONDS = 1
+_MEANWHILE_MILLISECONDS = 20
+_POLL_MAX = 86_400_000  # milliseconds; more than poll() can take would be an error
 
 
 class WokenError(Exception):
@@ -115,6 +117,15 @@ class StreamChannel:
             self._plain = False
             self._poll = None
 
+    def make_unwakeable(self) -> None:
+        """Take back :meth:`make_wakeable`; nobody may be receiving."""
+        pair, self._wake_pair = self._wake_pair, None
+        self._woken = False
+        self._plain = self.sock.gettimeout() is None
+        self._poll = None
+        for sock in pair or ():
+            sock.close()
+
     def receive(self, deadline: float | None = None) -> None:
         """Receive some bytes into the decoder, and leave their number in its ``received``.
 
@@ -141,10 +152,10 @@ class StreamChannel:
                     break
             else:
                 self._receive_slowly(deadline)
-        except BlockingIOError:
-            self._receive_slowly(deadline)
         except OSError as error:
-            _raise_translated(error)
+            if not _would_block(error):
+                _raise_translated(error)
+            self._receive_slowly(deadline)
         if not decoder.received:
             self._ended()
 
@@ -159,22 +170,34 @@ class StreamChannel:
         """Look for a while, if that pays, and then sleep."""
         spin = self.spin
         try:
-            if spin is not None and (spin.on or spin.try_again()) and spin.look(self.decoder):
+            if (
+                spin is not None
+                and (spin.on or spin.try_again())
+                and not self.sock.gettimeout()  # such a socket would wait in every look
+                and spin.look(self.decoder)
+            ):
                 return
-            if self._plain and deadline is None:
-                self._receive_plainly()
-            else:
+            if not (self._plain and deadline is None and self._receive_plainly()):
                 self._receive_by_poll(deadline)
         except OSError as error:
             _raise_translated(error)
 
-    def _receive_plainly(self) -> None:
+    def _receive_plainly(self) -> bool:
+        """Wait in the receiving call itself; False if the socket does not do that.
+
+        Raises:
+            OSError: as ``recv_into`` does.
+        """
         decoder = self.decoder
         while True:
             try:
                 for decoder.received in map(self._recv_into, (decoder.get_buffer(),)):
-                    return
-            except BlockingIOError:  # the tick
+                    return True
+            except OSError as error:
+                if not _would_block(error):
+                    raise
+                if not self.owned:  # the user has changed its mode, or another process has
+                    return False
                 if self.on_tick is not None:
                     self.on_tick()
 
@@ -186,8 +209,31 @@ class StreamChannel:
             try:
                 for decoder.received in reads:
                     return
-            except BlockingIOError:
-                continue
+            except OSError as error:
+                if not _would_block(error):
+                    raise
+
+    def receive_now(self) -> bool:
+        """Receive what is there into the decoder, without waiting; False if that is nothing.
+
+        Raises:
+            ConnectionClosedError: the stream ended or broke.
+        """
+        decoder = self.decoder
+        if self.sock.gettimeout() and not _is_readable(self.sock):
+            return False  # such a socket would wait in the receiving call, whatever the flags
+        try:
+            for decoder.received in map(
+                self._recv_into, (decoder.get_buffer(),), (0,), (MSG_DONTWAIT,)
+            ):
+                break
+        except OSError as error:
+            if not _would_block(error):
+                _raise_translated(error)
+            return False
+        if not decoder.received:
+            self._ended()
+        return True
 
     def _wait_readable(self, deadline: float | None) -> None:
         """Wait until the socket is readable.
@@ -223,7 +269,7 @@ class StreamChannel:
         tick = _TICK_SECONDS * 1000 if self.on_tick is not None else None
         if deadline is None:
             return tick
-        rest = max(0.0, (deadline - monotonic()) * 1000 + 1)
+        rest = min(max(0.0, (deadline - monotonic()) * 1000 + 1), _POLL_MAX)
         return rest if tick is None else min(rest, tick)
 
     def wake(self) -> None:
@@ -234,83 +280,74 @@ class StreamChannel:
         if self._woken:
             return
         self._woken = True
-        if self._wake_pair is not None:
-            self._wake_pair[1].send(b"w")
+        pair = self._wake_pair
+        if pair is not None:
+            try:
+                pair[1].send(b"w")
+            except OSError:
+                pass  # taken back at this moment: nobody receives any more
         elif self.owned:
             _shut(self.sock, socket.SHUT_RD)
 
-    def send(self, data: bytes) -> None:
-        """Send one small piece whole.
+    def send_now(self, data: bytes) -> bool:
+        """Send one small piece whole and without waiting, if that is possible now.
+
+        Returns:
+            False if nothing was sent: the socket takes nothing now, or might take just a part.
 
         Raises:
             ConnectionClosedError: the stream broke.
         """
         if self._unsent or len(data) > self._atomic_bytes:
-            self._send_counting(data)
-            return
+            return False
         send = self._send
         try:
-            sent = send(data)
-        except BlockingIOError:
-            self.send_parts((data,))  # a socket in non-blocking mode: this waits
+            return send(data, MSG_DONTWAIT) == len(data)
         except OSError as error:
-            _raise_translated(error)
-        else:
-            if sent != len(data):
-                self.send_parts((memoryview(data)[sent:],))
+            if not _would_block(error):
+                _raise_translated(error)
+            return False
 
-    def _send_counting(self, data: bytes) -> None:
-        """Send a piece of which the kernel may take just a part."""
-        if self._unsent:
-            self.send_parts((data,))
-            return
-        self._sent = 0
-        try:
-            for self._sent in map(self._send, (data,)):
-                pass
-        except BlockingIOError:
-            pass  # a socket in non-blocking mode: send_parts waits
-        except OSError as error:
-            _raise_translated(error)
-        finally:
-            if self._sent != len(data):
-                self._sending_cut(data)
-        if self._unsent:
-            self.send_parts(())
-        elif not self._sent:
-            self.send_parts((data,))
-
-    def _sending_cut(self, data: bytes) -> None:
-        """Keep what was not sent of a message of which something was sent."""
-        if self._sent:
-            self._unsent, self._offset, self._sent = [memoryview(data)], self._sent, 0
-
-    def send_parts(self, parts: Sequence[Buffer], deadline: float | None = None) -> None:
+    def send_parts(
+        self,
+        parts: Sequence[Buffer],
+        deadline: float | None = None,
+        meanwhile: Callable[[], bool] | None = None,
+    ) -> None:
         """Send pieces whole, one after the other, without joining them.
 
         If it is interrupted in the middle of a message, by a signal handler that raises or by the
         deadline, the rest is kept and sent before anything else, so that the stream stays in
         step; a message of which nothing was sent is forgotten.
 
+        Args:
+            parts: what to send.
+            deadline: absolute, by the monotonic clock; None: wait as long as it takes.
+            meanwhile: called while the peer takes nothing, to receive what it sends: two sides
+                that both only send would wait for each other for ever. Returns False if it
+                could not, because another thread receives.
+
         Raises:
             ConnectionClosedError: the stream broke.
             TimeoutError: the deadline passed while the peer did not read.
         """
         if self._unsent:  # first finish what was interrupted
-            self._send_unsent(deadline)
+            self._send_unsent(deadline, meanwhile)
         views = [memoryview(part).cast("B") for part in parts if len(part)]
         if views:
             self._unsent, self._offset = views, 0
             try:
-                self._send_unsent(deadline)
+                self._send_unsent(deadline, meanwhile)
             finally:
                 if not self._offset + self._sent:
                     self._unsent = []
 
-    def _send_unsent(self, deadline: float | None) -> None:
+    def _send_unsent(self, deadline: float | None, meanwhile: Callable[[], bool] | None) -> None:
         while rest := _after(self._unsent, self._offset):
             try:
-                self._send_some(rest, deadline)
+                # A socket with a time-out would wait in the sending call, whatever the flags.
+                if self.sock.gettimeout() or not self._send_some(rest):
+                    self._wait_writable(deadline, meanwhile)
             except TimeoutError:
                 raise
             except OSError as error:
@@ -322,28 +359,41 @@ class StreamChannel:
                 self._sent = 0
         self._unsent = []
 
-    def _send_some(self, views: list[memoryview], deadline: float | None) -> None:
-        sendmsg = self.sock.sendmsg
-        if deadline is None and self.sock.gettimeout() is None:
-            for self._sent in map(sendmsg, (views,)):
-                return
-        while True:
-            try:
-                for self._sent in map(sendmsg, (views,), ((),), (MSG_DONTWAIT,)):
-                    return
-            except BlockingIOError:
-                rest = None if deadline is None else max(0.0, deadline - monotonic())
-                if not select.select([], [self.sock], [], rest)[1]:
-                    text = "the deadline passed while the peer did not read"
-                    raise TimeoutError(text) from None
+    def _send_some(self, views: list[memoryview]) -> bool:
+        """Send what the socket takes without waiting; False if that is nothing.
+
+        Raises:
+            OSError: as ``sendmsg`` does.
+        """
+        try:
+            for self._sent in map(self.sock.sendmsg, (views,), ((),), (MSG_DONTWAIT,)):
+                return True
+        except OSError as error:
+            if not _would_block(error):
+                raise
+        return False
+
+    def _wait_writable(self, deadline: float | None, meanwhile: Callable[[], bool] | None) -> None:
+        """Wait until the socket may take something, receiving in the meantime.
+
+        Raises:
+            TimeoutError: the deadline passed.
+        """
+        reads = meanwhile is not None and meanwhile()
+        poll = select.poll()
+        poll.register(self.sock, select.POLLOUT | select.POLLIN if reads else select.POLLOUT)
+        milliseconds = self._poll_milliseconds(deadline)
+        if meanwhile is not None and not reads:  # somebody else receives: for how long?
+            milliseconds = min(_MEANWHILE_MILLISECONDS, milliseconds or _MEANWHILE_MILLISECONDS)
+        poll.poll(milliseconds)
+        if deadline is not None and monotonic() >= deadline:
+            raise TimeoutError("the deadline passed while the peer did not read")
+        if self.sock.gettimeout() and any(event & select.POLLOUT for _, event in poll.poll(0)):
+            self._send_some(_after(self._unsent, self._offset))
 
     def close(self) -> None:
         """Give back what belongs to the channel, and the socket if it is owned."""
-        self._poll = None
-        if self._wake_pair is not None:
-            pair, self._wake_pair = self._wake_pair, None
-            for sock in pair:
-                sock.close()
+        self.make_unwakeable()
         if self.owned:
             _shut(self.sock, socket.SHUT_RDWR)
             self.sock.close()
@@ -359,6 +409,12 @@ def _after(views: list[memoryview], offset: int) -> list[memoryview]:
                 break
         offset = max(0, offset - len(view))
     return rest
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _atomic_bytes(sock: socket.socket) -> int:
@@ -383,6 +439,19 @@ def _shut(sock: socket.socket, how: int) -> None:
         sock.shutdown(how)
     except OSError:
         pass  # the peer is gone already
+
+
+def _would_block(error: OSError) -> bool:
+    """Say whether a call came back because the socket may not wait, or not any longer.
+
+    The latter is the time-out that a user has set on his socket, and not that of the kernel for a
+    peer that does not answer any more, which has a number.
+    """
+    return isinstance(error, BlockingIOError) or (
+        isinstance(error, socket.timeout)
+        and error.errno is None
+        and not isinstance(error, TimeoutError)
+    )
 
 
 def _raise_translated(error: OSError) -> NoReturn:

@@ -154,17 +154,10 @@ class ConnectedLoop:
         if message.flags & ONEWAY:
             self._run_oneway(message)
             return
-        handle, session = self._handle, self._session
+        handle = self._handle
         answer = handle(message)
-        try:
-            if isinstance(answer, bytes):
-                send_small = session.send_small  # see RemoteMethod on local variables
-                with session.sending:
-                    send_small(answer)
-            elif answer is not None:
-                session.send(answer)
-        except ConnectionClosedError:
-            pass  # the next receive finds out as well, and says why
+        if answer is not None:
+            self._session.answer(answer)
 
     def take(self, message: Message) -> None:
         """Take a request that another thread received while it waited for an answer of its own."""
