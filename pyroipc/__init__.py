@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         TimeoutError,
         VersionMismatchError,
     )
-    from pyroipc.process import spawn
+    from pyroipc.process.spawning import spawn
     from pyroipc.protocol.remote_errors import format_traceback, get_pyro_traceback
     from pyroipc.serializers.classes import (
         register_class_to_dict,
@@ -106,7 +106,7 @@ _WHERE = {
     "oneway": "pyroipc.server.exposure:oneway",
     "register_class_to_dict": "pyroipc.serializers.classes:register_class_to_dict",
     "register_dict_to_class": "pyroipc.serializers.classes:register_dict_to_class",
-    "spawn": "pyroipc.process:spawn",
+    "spawn": "pyroipc.process.spawning:spawn",
     "unregister_class_to_dict": "pyroipc.serializers.classes:unregister_class_to_dict",
     "unregister_dict_to_class": "pyroipc.serializers.classes:unregister_dict_to_class",
 }

@@ -18,6 +18,7 @@ from pyroipc.client.peers import explain_end, fresh_copy
 from pyroipc.errors import (
     ConnectionClosedError,
     ForkedConnectionError,
+    MessageTooLargeError,
     ProtocolError,
     PyroError,
     TimeoutError,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
     Explain: TypeAlias = Callable[[ConnectionClosedError, Hello | None], ConnectionClosedError]
 
+_LOCAL_EAGER_BYTES = 64 << 20
+"""Towards a local peer: more is not taken at once for a message that only claims to be large."""
 _GOODBYE_SECONDS = 1.0
 """How long a goodbye may wait for a peer that does not read."""
 ID_MASK = 0xFFFFFFFF
@@ -150,7 +153,7 @@ class Conversation:
             return
         held = False
         try:
-            seconds = max(0.0, deadline - monotonic())
+            seconds = min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)
             for held in map(self.sending.acquire, (True,), (seconds,)):  # noqa: B007
                 break
             if not held:
@@ -159,6 +162,26 @@ class Conversation:
         finally:
             if held:
                 self.sending.release()
+
+    def check_size(self, data: Encoded) -> None:
+        """Refuse to send a message that is over the limit of one of the two ends.
+
+        Raises:
+            MessageTooLargeError: it is; nothing is sent, and the connection is as before.
+        """
+        if isinstance(data, bytes):
+            return
+        limit = self._limits.message_bytes
+        if self.peer_hello is not None and self.peer_hello.max_message_bytes:
+            limit = min(limit, self.peer_hello.max_message_bytes)
+        n_bytes = sum(map(len, data))
+        if n_bytes > limit:
+            error = MessageTooLargeError(
+                f"message of {n_bytes} bytes, at most {limit} are allowed between the two ends; "
+                f"{self._limits.setting} raises this limit"
+            )
+            error.call_status = "not sent"
+            raise error
 
     def hello(self) -> Hello:
         """Say what this end is."""
@@ -184,7 +207,7 @@ class Conversation:
         self.check()
         held = False
         try:
-            seconds = -1 if deadline is None else max(0.0, deadline - monotonic())
+            seconds = -1 if deadline is None else min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)
             for held in map(self._greeting.acquire, (True,), (seconds,)):  # noqa: B007
                 break
             if not held:
@@ -207,6 +230,8 @@ class Conversation:
                 "no welcome came in time: does a daemon serve the other end of this socket?"
             ) from None
         try:
+            if message.kind != WELCOME:
+                raise ProtocolError(f"the peer answers a hello with {message!r}")
             self._converse(Hello.decode(message.payload), states.RECEIVE_WELCOME)
         except ProtocolError as error:
             raise self.broken(error) from None
@@ -290,6 +315,7 @@ class Conversation:
                 error = (self.explain or explain_end)(error, self.peer_hello)
             else:
                 self._state = states.after(self._state, states.RULE_BROKEN)
+                self._tell_why(error)
             was_open, self.is_open = self.is_open, False
             self._error = error
             self._fail_calls(error)
@@ -297,6 +323,18 @@ class Conversation:
             if was_open and self.on_conversation_end is not None:
                 self.on_conversation_end()
         return fresh_copy(self._error)
+
+    def _tell_why(self, error: PyroError) -> None:
+        """Tell the peer why this end gives up, if that can be sent at once."""
+        reason = f"failed: {type(error).__name__}: {error}".encode(errors="replace")[:1000]
+        if self.sending.acquire(blocking=False):
+            try:
+                goodbye = encode_plain(_GOODBYE, self.next_id(), reason)
+                self.channel.send_parts((goodbye,), monotonic())
+            except (ConnectionClosedError, TimeoutError):
+                pass
+            finally:
+                self.sending.release()
 
     def close(self) -> None:
         """Give back what the session holds; an owned socket is closed, a lent one is not."""
@@ -319,5 +357,6 @@ class Conversation:
 def _limits(peer: Peer, settings: Settings) -> Limits:
     if peer.trusted:
         n_bytes = settings.LOCAL_MAX_MESSAGE_SIZE
-        return Limits(n_bytes, eager_bytes=n_bytes, setting="LOCAL_MAX_MESSAGE_SIZE")
+        eager_bytes = min(n_bytes, _LOCAL_EAGER_BYTES)
+        return Limits(n_bytes, eager_bytes=eager_bytes, setting="LOCAL_MAX_MESSAGE_SIZE")
     return Limits(settings.MAX_MESSAGE_SIZE)

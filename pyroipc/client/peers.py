@@ -49,7 +49,7 @@ def explain_end(error: ConnectionClosedError, hello: Hello | None) -> Connection
         return error
     try:
         exitcode = _peek_exit(hello.pid, _EXIT_SECONDS)
-    except ChildProcessError:
+    except OSError:  # not a child of ours, or no descriptor is left to find out with
         return _named(error, hello.pid)
     if exitcode is None:
         return _named(error, hello.pid)

@@ -106,6 +106,17 @@ class RemoteMethod:
         return f"<remote method {self._object_id}.{self.__name__}>"
 
 
+class SpecialMethod(RemoteMethod):
+    # A remote method that is called without waiting, or with a deadline.
+
+    __slots__ = ()
+    __doc__ = RemoteMethod.__dict__["__doc__"]  # else the class had one of its own: None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the remote method; see :class:`Proxy` for the errors."""
+        return self.__self__._pyroInvoke(self.__name__, args, kwargs)
+
+
 class Proxy:
     """Stands for an object that a daemon hosts at the other end of a connected socket.
 
@@ -132,8 +143,6 @@ class Proxy:
     """Names of the remote methods, after the first use."""
     _pyroAttrs: frozenset[str]
     """Names of the remote attributes, after the first use."""
-    _pyroOneway: set[str]
-    """Names of the methods that are called without waiting; may be added to."""
 
     def __init__(
         self,
@@ -168,7 +177,7 @@ class Proxy:
             _pyroTimeout=settings.COMMTIMEOUT or None,
             _pyroMethods=frozenset(),
             _pyroAttrs=frozenset(),
-            _pyroOneway=set(),
+            _pyro_oneway=set(),
             _pyro_settings=settings,
             _pyro_serializer=None,
             _pyro_socket=socket,
@@ -192,15 +201,10 @@ class Proxy:
             return self._pyroInvoke(GET_ATTRIBUTE, (name,), None)
         raise AttributeError(self._pyro_unknown(name))
 
-    def _pyro_method(self, name: str) -> Any:
-        if name in self._pyroOneway or self._pyroTimeout is not None:
-
-            def call(*args: Any, **kwargs: Any) -> Any:
-                return self._pyroInvoke(name, args, kwargs)
-
-            call.__name__ = name
-            return call
-        return RemoteMethod(self, name, self._pyro_codec(), self._pyro_session)
+    def _pyro_method(self, name: str) -> RemoteMethod:
+        is_special = name in self._pyro_oneway or self._pyroTimeout is not None
+        kind = SpecialMethod if is_special else RemoteMethod
+        return kind(self, name, self._pyro_codec(), self._pyro_session)
 
     def _pyro_unknown(self, name: str) -> str:
         exposed = ", ".join(sorted(self._pyroMethods | self._pyroAttrs)) or "nothing"
@@ -241,6 +245,13 @@ class Proxy:
         self.__dict__["_pyro_serializer"] = name
         self._pyro_forget_methods()
 
+    @property
+    def _pyroOneway(self) -> set[str]:
+        """Names of the methods that are called without waiting; may be added to."""
+        self._pyro_forget_methods()
+        oneway: set[str] = self._pyro_oneway
+        return oneway
+
     # --- calls ---------------------------------------------------------------------------------
 
     def _pyro_codec(self) -> CallCodec:
@@ -273,7 +284,7 @@ class Proxy:
         session.open(deadline)
         codec = self._pyro_codec()
         request_id = session.next_id()
-        oneway = member in self._pyroOneway and object_id is None
+        oneway = member in self._pyro_oneway and object_id is None
         context = _outgoing()
         data = codec.request(
             request_id,
@@ -283,6 +294,7 @@ class Proxy:
             correlation_id=context[1],
             time_limit=timeout,
         )
+        session.check_size(data)
         if oneway:
             session.post(data, deadline)
             return None
@@ -293,9 +305,9 @@ class Proxy:
         """Send a call whose arguments are encoded already."""
         session: Session = self._pyro_session
         request_id = session.next_id()
-        return _result(
-            codec, session.exchange(request_id, codec.request(request_id, payload), None)
-        )
+        data = codec.request(request_id, payload)
+        session.check_size(data)
+        return _result(codec, session.exchange(request_id, data, None))
 
     def _pyro_connected(self) -> Session:
         if self._pyro_pid != os.getpid():
@@ -322,10 +334,20 @@ class Proxy:
         if self._pyro_known:
             return False
         session = self._pyro_connected()
-        session.open()
+        timeout = self._pyroTimeout
+        session.open(None if timeout is None else monotonic() + timeout)
         if session.peer_hello is not None and "objects" not in session.peer_hello.features:
             raise DaemonError("the other end of this socket hosts no objects: it has no daemon")
         facts = self._pyroInvoke("get_metadata", (self._pyroObjectId,), {}, _DAEMON_NAME)
+        self._pyro_learn(facts)
+        return True
+
+    def _pyro_learn(self, facts: Mapping[str, Any]) -> None:
+        """Take note of the members that the daemon names.
+
+        Raises:
+            PyroError: there are none.
+        """
         names = {key: frozenset(facts[key]) for key in ("methods", "attrs", "oneway")}
         if not names["methods"] and not names["attrs"]:
             raise PyroError(
@@ -335,8 +357,7 @@ class Proxy:
         self.__dict__.update(
             _pyroMethods=names["methods"], _pyroAttrs=names["attrs"], _pyro_known=True
         )
-        self._pyroOneway.update(names["oneway"])
-        return True
+        self._pyro_oneway.update(names["oneway"])
 
     def _pyroDocumentation(self) -> dict[str, dict[str, str]]:
         """Fetch signatures and docstrings of the members, once."""
@@ -405,16 +426,18 @@ def _outgoing() -> tuple[Mapping[str, Any] | None, bytes | None]:
     return context.annotations or None, context.correlation_bytes
 
 
-def _take_annotations(annotations: Mapping[str, Any]) -> None:
+def _take_annotations(annotations: Mapping[str, Any] | None) -> None:
     """Show what came with an answer; not inside a call, where the field is for its own answer."""
     context = context_in_use()
-    if context is None or context.message is None:
-        current_context.response_annotations = annotations
+    if context is None:
+        if annotations:
+            current_context.response_annotations = annotations
+    elif context.message is None:
+        context.response_annotations = annotations or {}
 
 
 def _result(codec: CallCodec, message: Message) -> Any:
-    if message.annotations:
-        _take_annotations(message.annotations)
+    _take_annotations(message.annotations)
     if message.serializer_id != codec.serializer.id:
         if message.serializer_id == 0 and message.flags & ERROR:
             raise read_refusal(message.payload)

@@ -22,6 +22,7 @@ from pyroipc.client.conversation import Conversation, ConversationEndedError
 from pyroipc.client.peers import fresh_copy
 from pyroipc.errors import ConnectionClosedError, ProtocolError, PyroError, TimeoutError
 from pyroipc.protocol import state as states
+from pyroipc.protocol.calls import refusal
 from pyroipc.settings import config
 from pyroipc.transports.stream import WokenError
 from pyroipc.wire.message import ANSWER, GOODBYE, HELLO, PING, PONG, REQUEST, WELCOME, Message
@@ -309,7 +310,10 @@ class Session(Conversation):
             self._left(message)
         else:
             event = states.RECEIVE_WELCOME if kind == WELCOME else states.RECEIVE_CALL
-            if states.after(self._state, event) != states.LEFT:
+            state = states.after(self._state, event)
+            if state == states.IDLE and kind == REQUEST:
+                self.send(refusal(message.request_id, ProtocolError(_NO_CONVERSATION)))
+            elif state != states.LEFT:
                 self._dispatch(message)
         self.arrived = None
 
@@ -357,6 +361,7 @@ class Session(Conversation):
 
 
 _PONG = plain_prefix(PONG, 0, 0)
+_NO_CONVERSATION = "no conversation is going on; it begins with a hello"
 
 
 def session_for(sock: socket.socket, settings: Settings = config) -> Session:

@@ -6,7 +6,12 @@ serializer and the constant part of the headers, so that a call only fills in wh
 
 from __future__ import annotations
 
-from pyroipc.errors import ProtocolError, SecurityError, SerializeError
+from pyroipc.errors import (
+    MessageTooLargeError,
+    ProtocolError,
+    SecurityError,
+    SerializeError,
+)
 from pyroipc.wire.message import (
     ERROR,
     ONEWAY,
@@ -126,5 +131,9 @@ def refusal(request_id: int, error: BaseException) -> Encoded:
 def read_refusal(payload: Buffer) -> PyroError:
     """Read the error that :func:`refusal` encoded."""
     name, _, text = bytes(payload).decode(errors="replace").partition(": ")
-    kinds = {"SecurityError": SecurityError, "SerializeError": SerializeError}
+    kinds: dict[str, type[PyroError]] = {
+        "MessageTooLargeError": MessageTooLargeError,
+        "SecurityError": SecurityError,
+        "SerializeError": SerializeError,
+    }
     return kinds.get(name, ProtocolError)(f"refused by the peer: {text}")

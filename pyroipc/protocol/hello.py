@@ -111,13 +111,13 @@ class Hello:
             hello = cls(
                 library=facts["library"],
                 python=facts["python"],
-                protocol=int(facts["protocol"]),
+                protocol=_number(facts["protocol"], 1 << 32),
                 features=_names(facts.get("features", "")),
                 serializers=_names(facts.get("serializers", "")),
-                max_message_bytes=int(facts.get("max-message-bytes", 0)),
-                pid=int(facts.get("pid", 0)),
+                max_message_bytes=_number(facts.get("max-message-bytes", "0"), 1 << 64),
+                pid=_number(facts.get("pid", "0"), 1 << 31),
                 image=facts.get("image", ""),
-                cpus=int(facts.get("cpus", "0"), 16),
+                cpus=_number(facts.get("cpus", "0"), 1 << 16384, base=16),
             )
         except (ValueError, KeyError) as error:
             raise ProtocolError(f"the peer's hello cannot be read: {error!r}") from None
@@ -127,6 +127,13 @@ class Hello:
                 "install the same major version of pyroipc on both"
             )
         return hello
+
+
+def _number(text: str, limit: int, base: int = 10) -> int:
+    number = int(text, base)
+    if not 0 <= number < limit:
+        raise ValueError(f"{text[:40]} is out of range")
+    return number
 
 
 def _names(text: str) -> list[str]:

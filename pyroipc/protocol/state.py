@@ -53,6 +53,7 @@ TRANSITIONS: Mapping[str, Mapping[str, str]] = {
         SEND_HELLO: GREETING,
         RECEIVE_HELLO: OPEN,
         RECEIVE_WELCOME: IDLE,  # the answer to a hello that was given up
+        RECEIVE_CALL: IDLE,  # sent before the peer knew that the conversation had ended
         RECEIVE_GOODBYE: IDLE,
         SEND_GOODBYE: LEFT,
     },

@@ -242,9 +242,11 @@ class Decoder:
             ProtocolError: the bytes are not of this dialect, or a limit is exceeded. The decoder
                 then stays in error: every later call raises the same.
         """
-        # No call may stand between these three statements: a signal handler could raise there.
+        # No call may stand between these four statements: a signal handler could raise there. If
+        # one raises later, what has arrived still is there, and buffered says so.
         end = self.end + self.received
         self.end = end
+        self.buffered = True
         self.received = 0
         start = self._start
         if self._large is None and end - start >= HEADER_BYTES:
@@ -267,7 +269,6 @@ class Decoder:
                         self.buffered = False
                     else:
                         self._start = stop
-                        self.buffered = True
                     return message
         return self._advance_slowly()
 
@@ -279,12 +280,14 @@ class Decoder:
         """
         if self._error is not None:
             raise self._error
-        self.buffered = False
         try:
-            return self._decode_large() if self._large is not None else self._decode_scratch()
+            message = self._decode_large() if self._large is not None else self._decode_scratch()
         except ProtocolError as error:
             self._error = error
             raise
+        if message is None or not self.end:
+            self.buffered = False
+        return message
 
     def _decode_scratch(self) -> Message | None:
         start, available = self._start, self.end - self._start
@@ -316,14 +319,21 @@ class Decoder:
     def _take_large(self, total: int) -> None:
         """Move to memory of the message's own."""
         received = self.end - self._start
-        large = memoryview(self._allocate(min(total, max(self._limits.eager_bytes, received))))
+        large = self._new_memory(min(total, max(self._limits.eager_bytes, received)))
         large[:received] = self.scratch[self._start : self.end]
         self._start, self.end, self._total = 0, received, total
         self._large = large
 
+    def _new_memory(self, n_bytes: int) -> memoryview:
+        try:
+            return memoryview(self._allocate(n_bytes))
+        except MemoryError:
+            text = f"there is no memory for a message of {n_bytes} bytes or more"
+            raise MessageTooLargeError(text) from None
+
     def _large_room(self, large: memoryview) -> memoryview:
         if self.end == len(large):
-            grown = memoryview(self._allocate(min(self._total, 2 * len(large))))
+            grown = self._new_memory(min(self._total, 2 * len(large)))
             grown[: self.end] = large
             self._large = large = grown
         return large[self.end :]

@@ -21,7 +21,13 @@ from collections import deque
 from time import monotonic
 
 from pyroipc.context import running
-from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
+from pyroipc.errors import (
+    ConnectionClosedError,
+    MessageTooLargeError,
+    ProtocolError,
+    TimeoutError,
+)
+from pyroipc.protocol.calls import refusal
 from pyroipc.transports.stream import WokenError
 from pyroipc.wire.message import ONEWAY
 
@@ -83,10 +89,12 @@ class ConnectedLoop:
             while not self._stopping and (condition is None or condition()):
                 deadline = None if condition is None else monotonic() + _CONDITION_SECONDS
                 if not self._serve(deadline):
-                    self._park()
+                    self._park(deadline)
         finally:
             self._stopping = True
             self._ring()
+            if self._helpers:  # one of them may be receiving
+                self._session.channel.wake()
             self.flush()
             running.set(None)
             if self._error is None:
@@ -157,6 +165,10 @@ class ConnectedLoop:
         handle = self._handle
         answer = handle(message)
         if answer is not None:
+            try:
+                self._session.check_size(answer)
+            except MessageTooLargeError as error:
+                answer = refusal(message.request_id, error)
             self._session.answer(answer)
 
     def take(self, message: Message) -> None:
@@ -200,14 +212,12 @@ class ConnectedLoop:
             if self._stopping or self._parked or len(self._helpers) + 1 >= self._threads_max:
                 return
             helper = threading.Thread(target=self._help, name="pyroipc-worker", daemon=True)
+            try:
+                helper.start()
+            except RuntimeError:  # no more threads to be had: serve with those that there are
+                return
             self._helpers.add(helper)
             self._parked += 1
-        try:
-            helper.start()
-        except RuntimeError:  # no more threads to be had: serve with those that there are
-            with self._counts:
-                self._helpers.discard(helper)
-                self._parked -= 1
 
     def _help(self) -> None:
         """Be a helper: stand by, lead while nobody else does, stand by again."""
@@ -224,11 +234,11 @@ class ConnectedLoop:
             with self._counts:
                 self._helpers.discard(threading.current_thread())
 
-    def _park(self) -> None:
-        """Stand by on the thread that runs the loop."""
+    def _park(self, deadline: float | None) -> None:
+        """Stand by on the thread that runs the loop, until the deadline at the latest."""
         self._enter_park(spare=False)
         try:
-            self._stand_by()
+            self._stand_by(deadline)
         finally:
             self._leave_park()
 
@@ -245,14 +255,16 @@ class ConnectedLoop:
             self._parked -= 1
         self._start_helper()
 
-    def _stand_by(self) -> None:
+    def _stand_by(self, deadline: float | None = None) -> None:
         """Return when nobody has led for a tick while one call runs, or when the loop stops."""
-        with self._standing_by:
+        if not self._standing_by.acquire(timeout=_seconds_until(deadline)):
+            return
+        try:
             idle_ticks = 0
             seen = -1
-            while not self._stopping:
+            while not self._stopping and (deadline is None or monotonic() < deadline):
                 if idle_ticks > _IDLE_TICKS:
-                    self._sleep()
+                    self._sleep(deadline)
                     idle_ticks = 0
                 else:
                     self._bell.acquire(timeout=_TICK_SECONDS)
@@ -263,13 +275,15 @@ class ConnectedLoop:
                     return
                 idle_ticks = 0 if free or self._turns != seen else idle_ticks + 1
                 seen = self._turns if free else -1
+        finally:
+            self._standing_by.release()
 
-    def _sleep(self) -> None:
+    def _sleep(self, deadline: float | None) -> None:
         self._asleep = True
         # The leader gives up the lead before it looks whether we sleep, and we say that we sleep
         # before we look whether there is a leader: one of the two notices.
         if self._session.lead.locked() and not self._stopping:
-            self._bell.acquire()
+            self._bell.acquire(timeout=_seconds_until(deadline))
         self._asleep = False
 
     def _ring(self) -> None:
@@ -277,3 +291,8 @@ class ConnectedLoop:
             self._bell.release()
         except RuntimeError:
             pass  # it rings already
+
+
+def _seconds_until(deadline: float | None) -> float:
+    """Return what Lock.acquire takes as its timeout."""
+    return -1 if deadline is None else max(0.0, deadline - monotonic())
