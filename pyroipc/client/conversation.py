@@ -73,6 +73,7 @@ class Conversation:
 
     __slots__ = (
         "__weakref__",
+        "_ahead",
         "_error",
         "_greeting",
         "_handshake_seconds",
@@ -111,6 +112,7 @@ class Conversation:
         self._spin_seconds = settings.SPIN_SECONDS
         self._handshake_seconds = settings.HANDSHAKE_TIMEOUT or None
         self._state = states.IDLE
+        self._ahead: int | None = None  # the id of a hello that was sent by greet_ahead
         self._error: PyroError | None = None  # why the stream is of no use any more
         self._make_locks()
 
@@ -169,12 +171,10 @@ class Conversation:
         Raises:
             MessageTooLargeError: it is; nothing is sent, and the connection is as before.
         """
-        if isinstance(data, bytes):
-            return
         limit = self._limits.message_bytes
         if self.peer_hello is not None and self.peer_hello.max_message_bytes:
             limit = min(limit, self.peer_hello.max_message_bytes)
-        n_bytes = sum(map(len, data))
+        n_bytes = len(data) if isinstance(data, bytes) else sum(map(len, data))
         if n_bytes > limit:
             error = MessageTooLargeError(
                 f"message of {n_bytes} bytes, at most {limit} are allowed between the two ends; "
@@ -207,7 +207,11 @@ class Conversation:
         self.check()
         held = False
         try:
-            seconds = -1 if deadline is None else min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)
+            seconds = (
+                -1
+                if deadline is None
+                else min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)
+            )
             for held in map(self._greeting.acquire, (True,), (seconds,)):  # noqa: B007
                 break
             if not held:
@@ -218,11 +222,20 @@ class Conversation:
             if held:
                 self._greeting.release()
 
+    def greet_ahead(self) -> None:
+        """Send the hello to a peer that is yet to be started; ``open`` then awaits the welcome."""
+        self._state = states.after(self._state, states.SEND_HELLO)
+        self._ahead = self.next_id()
+        self.send(encode_plain(_HELLO, self._ahead, self.hello().encode()))
+
     def _greet(self, deadline: float | None) -> None:
         self.check()
-        self._state = states.after(self._state, states.SEND_HELLO)
-        request_id = self.next_id()
-        hello = encode_plain(_HELLO, request_id, self.hello().encode())
+        if self._ahead is None:
+            self._state = states.after(self._state, states.SEND_HELLO)
+            request_id = self.next_id()
+            hello: Encoded = encode_plain(_HELLO, request_id, self.hello().encode())
+        else:
+            request_id, hello, self._ahead = self._ahead, [], None
         try:
             message = self.exchange(request_id, hello, deadline)
         except TimeoutError:
@@ -296,7 +309,7 @@ class Conversation:
 
     def leave(self, reason: str) -> None:
         """Say goodbye, if a conversation is going on; the stream stays open."""
-        if not self.is_open or self._error is not None:
+        if not self.is_open or self._state != states.OPEN:  # the latter: it is just breaking
             return
         self.is_open = False
         self._state = states.after(self._state, states.SEND_GOODBYE)

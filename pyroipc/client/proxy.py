@@ -16,7 +16,6 @@ from pyroipc.errors import (
     PyroError,
 )
 from pyroipc.protocol.calls import GET_ATTRIBUTE, SET_ATTRIBUTE, read_refusal
-from pyroipc.protocol.remote_errors import load_error
 from pyroipc.settings import config
 from pyroipc.wire.message import ERROR, Message
 from pyroipc.wire.native import JOIN_BYTES, pack_header
@@ -106,11 +105,12 @@ class RemoteMethod:
         return f"<remote method {self._object_id}.{self.__name__}>"
 
 
-class SpecialMethod(RemoteMethod):
+class _SpecialMethod(RemoteMethod):
     # A remote method that is called without waiting, or with a deadline.
 
     __slots__ = ()
-    __doc__ = RemoteMethod.__dict__["__doc__"]  # else the class had one of its own: None
+    # Without this the class had a docstring of its own: None.
+    __doc__ = RemoteMethod.__dict__["__doc__"]  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the remote method; see :class:`Proxy` for the errors."""
@@ -184,7 +184,7 @@ class Proxy:
             _pyro_session=session,
             _pyro_pid=os.getpid(),
             _pyro_known=False,
-            _pyro_documentation=None,
+            _pyro_documentation={},
         )
 
     # --- remote members ------------------------------------------------------------------------
@@ -203,7 +203,7 @@ class Proxy:
 
     def _pyro_method(self, name: str) -> RemoteMethod:
         is_special = name in self._pyro_oneway or self._pyroTimeout is not None
-        kind = SpecialMethod if is_special else RemoteMethod
+        kind = _SpecialMethod if is_special else RemoteMethod
         return kind(self, name, self._pyro_codec(), self._pyro_session)
 
     def _pyro_unknown(self, name: str) -> str:
@@ -361,13 +361,11 @@ class Proxy:
 
     def _pyroDocumentation(self) -> dict[str, dict[str, str]]:
         """Fetch signatures and docstrings of the members, once."""
-        documentation: dict[str, dict[str, str]] | None = self._pyro_documentation
-        if documentation is None:
-            documentation = self._pyroInvoke(
-                "get_documentation", (self._pyroObjectId,), {}, _DAEMON_NAME
-            )
-            self.__dict__["_pyro_documentation"] = documentation
-        return documentation
+        known: dict[str, dict[str, str]] = self.__dict__["_pyro_documentation"]
+        if not known:
+            known = self._pyroInvoke("get_documentation", (self._pyroObjectId,), {}, _DAEMON_NAME)
+            self.__dict__["_pyro_documentation"] = known
+        return known
 
     def _pyroRelease(self) -> None:
         """End the conversation, if no other proxy shares it; the next use opens a new one.
@@ -446,6 +444,8 @@ def _result(codec: CallCodec, message: Message) -> Any:
             f"the request was with {codec.serializer.id}"
         )
     if message.flags & ERROR:
+        from pyroipc.protocol.remote_errors import load_error  # when first needed
+
         raise load_error(message.payload, codec.serializer)
     try:
         return codec.loads(message.payload)

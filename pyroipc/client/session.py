@@ -203,7 +203,10 @@ class Session(Conversation):
                 return self._await_answer(request_id, deadline)
         finally:
             if held:
-                self.release_lead()
+                # Not release_lead: a signal handler may raise as soon as a function is entered.
+                self.lead.release()
+                if self.waiters:
+                    self.invite()
         seconds = _FOLLOW_SECONDS
         if deadline is not None:
             seconds = min(seconds, deadline - monotonic())
@@ -298,7 +301,10 @@ class Session(Conversation):
                     self._hand_on(message)
         finally:
             if held:
-                self.release_lead()
+                # Not release_lead: a signal handler may raise as soon as a function is entered.
+                self.lead.release()
+                if self.waiters:
+                    self.invite()
 
     def _hand_on(self, message: Message) -> None:
         """Deal with a message that is not what the leader waits for."""

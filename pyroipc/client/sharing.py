@@ -46,9 +46,9 @@ def shared_session(
 ) -> Session:
     """Return the session of a socket, or make it."""
     with _lock:
-        for session in list(unquiet):
-            if session.channel.sock.fileno() < 0:  # closed by its user: no answer will come
-                unquiet.discard(session)
+        for waiting in list(unquiet):
+            if waiting.channel.sock.fileno() < 0:  # closed by its user: no answer will come
+                unquiet.discard(waiting)
         session = _by_socket.get(id(sock))
         if session is None:
             session = make(open_channel(sock, identify_peer(sock)), settings)

@@ -26,7 +26,8 @@ def start(far: int, life: int, settings: Mapping[str, Any], parent: int) -> NoRe
         parent: its process id.
     """
     keep_only(far, life)
-    child.run(adopt(far), adopt(life), read_settings(settings), None, parent)
+    given = read_settings(settings)
+    child.run(lambda: child.Service(adopt(far), given, None), adopt(life), parent)
 
 
 def keep_only(*numbers: int) -> None:
@@ -35,7 +36,7 @@ def keep_only(*numbers: int) -> None:
         if (number := int(name)) >= _FIRST_NUMBER and number not in numbers:
             try:
                 os.close(number)
-            except OSError:  # noqa: PERF203 - it was that of the listing
+            except OSError:
                 pass
 
 

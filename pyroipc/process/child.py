@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+# The C part of signal, without the enumerations: this walks over all signals in each child.
+import _signal  # type: ignore[import-not-found]
 import atexit
 import os
 import sys
 import threading
 
-# The C part of signal, without the enumerations: this walks over all signals in each child.
-import _signal
-
+from pyroipc.client import sharing
 from pyroipc.client.session import Session
 from pyroipc.client.sharing import open_channel
 from pyroipc.errors import ConnectionClosedError, StartupError
@@ -81,53 +81,69 @@ class ChildDaemon(DaemonObject):
         self._daemon.shutdown()
 
 
-def serve(far: socket.socket, settings: Settings, recipe: Recipe | None, on_tick: Any) -> int:
-    """Host one object for the process or thread at the other end; return the exit code.
+class Service:
+    """One object on its way to be hosted for the process or thread at the other end of a pair.
+
+    Made in the process that will run it, or just before that process is forked.
 
     Args:
-        far: our end of the pair, which is closed at the end.
+        far: our end of the pair; closed at the end.
         settings: read now.
         recipe: how to make the object; None: the other end tells.
-        on_tick: called about once a second while nothing happens, or None.
     """
-    session = Session(open_channel(far, own_pair_peer(), owned=True), settings)
-    session.channel.on_tick = on_tick
-    daemon = Daemon.over(session, settings, public=True)
-    own = ChildDaemon(daemon, recipe)
-    del recipe  # or the arguments live as long as the object
-    daemon.registry.register(own, DAEMON_NAME, force=True)
-    try:
-        daemon.requestLoop()
-    finally:
-        daemon.close()
-        with descriptors.lock:
-            session.close()
-            descriptors.close(far)
-    return FAILED_START_EXIT_CODE if own.failed else 0
+
+    __slots__ = ("_daemon", "_far", "_own", "_session")
+
+    def __init__(self, far: socket.socket, settings: Settings, recipe: Recipe | None) -> None:
+        self._far = far
+        self._session = Session(open_channel(far, own_pair_peer(), owned=True), settings)
+        self._daemon = Daemon.over(self._session, settings, public=True)
+        self._own = ChildDaemon(self._daemon, recipe)
+        self._daemon.registry.register(self._own, DAEMON_NAME, force=True)
+
+    def give_away(self) -> None:
+        """Before the fork: this session is not one of the parent's."""
+        sharing.sessions.discard(self._session)
+
+    def forget(self) -> None:
+        """In the parent, after the fork: undo the references that go round in circles."""
+        self._daemon.registry.entries.clear()
+
+    def run(self, on_tick: Callable[[], None] | None = None) -> int:
+        """Serve until told to stop, or until the other end is gone; return the exit code.
+
+        Args:
+            on_tick: called about once a second while nothing happens.
+
+        Raises:
+            ProtocolError: the other end broke the rules of the protocol.
+        """
+        descriptors.own(self._far)
+        sharing.sessions.add(self._session)
+        self._session.channel.on_tick = on_tick
+        try:
+            self._daemon.requestLoop()
+        finally:
+            self._daemon.close()
+            with descriptors.lock:
+                self._session.close()
+                descriptors.close(self._far)
+        return FAILED_START_EXIT_CODE if self._own.failed else 0
 
 
-def run(
-    far: socket.socket,
-    life: socket.socket,
-    settings: Settings,
-    recipe: Recipe | None = None,
-    parent: int = 0,
-) -> NoReturn:
+def run(make: Callable[[], Service], life: socket.socket, parent: int = 0) -> NoReturn:
     """Be a child process until told to stop or left alone; never returns and never raises.
 
     Args:
-        far: our end of the pair that carries calls.
+        make: makes or gives the service that this process is for.
         life: our end of the lifeline.
-        settings: read now.
-        recipe: how to make the object; None: the parent tells.
         parent: the process whose direct child we are, and which we must not outlive; or 0.
     """
     code = CRASH_EXIT_CODE
     try:
         lifeline.arm(life)
-        descriptors.own(far)
         take_signals()
-        code = serve(far, settings, recipe, _parent_check(parent) if parent else None)
+        code = make().run(_parent_check(parent) if parent else None)
     except BaseException:  # noqa: BLE001 - the stack below may be the parent's
         _report()
     finally:
@@ -147,21 +163,23 @@ def take_signals() -> None:
 
 def forget_exit_functions() -> None:
     """In a fork: what is to run at the end of the parent is none of our business."""
-    atexit._clear()
+    atexit._clear()  # noqa: SLF001 - as multiprocessing does since 3.14; there is no other way
 
 
 def leave(code: int) -> NoReturn:
     """End this process the way an interpreter ends, but for unwinding and tearing down."""
     try:
-        for step in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]
+        # What the interpreter itself calls at its end, and multiprocessing at that of a child.
+        wait_for_threads = threading._shutdown  # type: ignore[attr-defined]  # noqa: SLF001
+        for step in (wait_for_threads, atexit._run_exitfuncs):  # noqa: SLF001
             try:
                 step()
-            except BaseException:  # noqa: BLE001, PERF203
+            except BaseException:  # noqa: BLE001
                 _report()
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except BaseException:  # noqa: BLE001, PERF203 - None, closed, or nobody reads
+            except BaseException:  # noqa: BLE001, S110 - None, closed, or nobody reads
                 pass
     finally:
         os._exit(code)
@@ -169,8 +187,8 @@ def leave(code: int) -> NoReturn:
 
 def _report() -> None:
     try:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
-    except BaseException:  # noqa: BLE001 - there is nobody else to tell
+        sys.excepthook(*sys.exc_info())
+    except BaseException:  # noqa: BLE001, S110 - there is nobody else to tell
         pass
 
 

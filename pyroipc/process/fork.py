@@ -2,58 +2,49 @@
 
 from __future__ import annotations
 
+# The C part of signal: masks are numbers here, and the module was loaded by child anyway.
+import _signal  # type: ignore[import-not-found]
 import os
 import sys
 
 from pyroipc.process import child, descriptors
+from pyroipc.process.birth import Birth
 from pyroipc.process.watching import Child
-
-# The C part of signal: masks are numbers here, and the module was loaded by child anyway.
-import _signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
-
+    from pyroipc.process.birth import Order
     from pyroipc.process.child import Recipe
     from pyroipc.settings import Settings
 
 
-def start_by_fork(recipe: Recipe, settings: Settings) -> tuple[Child, socket.socket]:
+def start_by_fork(recipe: Recipe, settings: Settings) -> tuple[Child, Order]:
     """Fork a child that hosts an object.
 
     Args:
         recipe: how to make the object.
-        settings: read in the child.
+        settings: read now.
 
     Returns:
-        The child, and the parent's end of the pair that carries calls.
+        The child, and the order to make the object, which it has got.
 
     Raises:
         OSError: no more processes or descriptors are to be had.
     """
     _flush()
     parent = os.getpid()
-    with descriptors.lock:
-        near, far = descriptors.make_pair()
+    with descriptors.lock, Birth(settings) as birth:
+        service = child.Service(birth.far, settings, recipe)
+        service.give_away()
+        birth.order.send()
         try:
-            our_life, life = descriptors.make_pair()
-            try:
-                pid = _fork()
-                if not pid:
-                    child.forget_exit_functions()
-                    child.run(far, life, settings, recipe, parent)
-                return Child(pid, our_life), near
-            except BaseException:
-                descriptors.close(our_life)
-                raise
-            finally:
-                life.close()
-        except BaseException:
-            descriptors.close(near)
-            raise
+            pid = _fork()
+            if not pid:
+                child.forget_exit_functions()
+                child.run(lambda: service, birth.life, parent)
+            return Child(pid, birth.our_life), birth.order
         finally:
-            far.close()
+            service.forget()
 
 
 def _fork() -> int:
@@ -96,5 +87,5 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (AttributeError, ValueError, OSError):  # noqa: PERF203 - None, or closed
+        except (AttributeError, ValueError, OSError):
             pass

@@ -18,12 +18,14 @@ import struct
 import sys
 import threading
 
-from pyroipc.process import descriptors
+from pyroipc.process import descriptors, lifeline
+from pyroipc.process.birth import Birth
 from pyroipc.process.fresh import start_interpreter
 from pyroipc.process.watching import Child, readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyroipc.process.birth import Order
     from pyroipc.settings import Settings
 
 SIZE = struct.Struct("=I")
@@ -76,6 +78,7 @@ class Server:
             try:
                 our_life, life = descriptors.make_pair()
                 with life:
+                    lifeline.prepare(life)
                     pid = start_interpreter("served", [theirs, life])
             except BaseException:
                 descriptors.close(self.control)
@@ -89,7 +92,8 @@ class Server:
         """Have a child forked that gets these descriptors; return its process id.
 
         Raises:
-            OSError: the server is gone or does not answer.
+            OSError: the server is gone (ConnectionResetError) or does not answer.
+            ConnectionResetError: it is gone.
             _RefusedError: it cannot fork.
         """
         socket.send_fds(self.control, [SIZE.pack(len(request))], ends)
@@ -116,11 +120,11 @@ _lock = threading.Lock()
 _server: Server | None = None
 
 
-def start_by_server(settings: Settings) -> tuple[Child, socket.socket]:
+def start_by_server(settings: Settings) -> tuple[Child, Order]:
     """Have the server fork a child that waits to be told what to host.
 
     Returns:
-        The child, and the parent's end of the pair that carries calls.
+        The child, and the order to make the object.
 
     Raises:
         OSError: no more processes or descriptors are to be had.
@@ -129,41 +133,25 @@ def start_by_server(settings: Settings) -> tuple[Child, socket.socket]:
     if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
         raise ValueError("start='forkserver' needs Linux; use start='spawn'")
     request = _request(settings)
-    with descriptors.lock:
-        near, far = descriptors.make_pair()
+    with descriptors.lock, Birth(settings) as birth:
+        status, write_end = os.pipe()
+        descriptors.own_number(status)
         try:
-            our_life, life = descriptors.make_pair()
-            try:
-                return _fork(request, far, life, our_life), near
-            except BaseException:
-                descriptors.close(our_life)
-                raise
-            finally:
-                life.close()
+            pid = _ask(request, birth.far.fileno(), birth.life.fileno(), write_end)
+            return ServedChild(pid, birth.our_life, status), birth.order
         except BaseException:
-            descriptors.close(near)
+            descriptors.close_number(status)
             raise
         finally:
-            far.close()
-
-
-def _fork(
-    request: bytes, far: socket.socket, life: socket.socket, our_life: socket.socket
-) -> Child:
-    status, write_end = os.pipe()
-    descriptors.own_number(status)
-    try:
-        pid = _ask(request, far.fileno(), life.fileno(), write_end)
-        return ServedChild(pid, our_life, status)
-    except BaseException:
-        descriptors.close_number(status)
-        raise
-    finally:
-        os.close(write_end)
+            os.close(write_end)
 
 
 def _ask(request: bytes, *ends: int) -> int:
-    """Ask the server; start it if there is none, and once more if it was killed."""
+    """Ask the server for a child; start it if there is none, and once more if it was killed.
+
+    Raises:
+        OSError: it cannot fork, or cannot be started.
+    """
     global _server
     with _lock:
         for attempt in range(2):
@@ -179,7 +167,7 @@ def _ask(request: bytes, *ends: int) -> int:
                 _server = None
                 if attempt or not isinstance(error, ConnectionError):
                     raise
-    raise AssertionError
+    raise OSError("the fork server ends as soon as it is started")
 
 
 def _start_server() -> None:

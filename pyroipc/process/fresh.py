@@ -13,45 +13,33 @@ import sys
 
 from pyroipc.errors import StartupError
 from pyroipc.process import descriptors
+from pyroipc.process.birth import Birth
 from pyroipc.process.watching import Child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
+    from pyroipc.process.birth import Order
     from pyroipc.settings import Settings
 
 _FIRST_NUMBER = 3
 
 
-def start_fresh(settings: Settings) -> tuple[Child, socket.socket]:
+def start_fresh(settings: Settings) -> tuple[Child, Order]:
     """Start an interpreter that waits to be told what to host.
 
     Returns:
-        The child, and the parent's end of the pair that carries calls.
+        The child, and the order to make the object.
 
     Raises:
         OSError: no more processes or descriptors are to be had.
         StartupError: it is not known which program the interpreter is.
     """
-    with descriptors.lock:
-        near, far = descriptors.make_pair()
-        try:
-            our_life, life = descriptors.make_pair()
-            try:
-                rest = f"{settings.as_dict()!a}, {os.getpid()}"
-                pid = start_interpreter("bootstrap", [far, life], rest)
-                return Child(pid, our_life), near
-            except BaseException:
-                descriptors.close(our_life)
-                raise
-            finally:
-                life.close()
-        except BaseException:
-            descriptors.close(near)
-            raise
-        finally:
-            far.close()
+    with descriptors.lock, Birth(settings) as birth:
+        rest = f"{settings.as_dict()!a}, {os.getpid()}"
+        pid = start_interpreter("bootstrap", birth.theirs(), rest)
+        return Child(pid, birth.our_life), birth.order
 
 
 def start_interpreter(module: str, inherited: list[socket.socket], rest: str = "") -> int:
@@ -99,9 +87,12 @@ def start_interpreter(module: str, inherited: list[socket.socket], rest: str = "
 
 def _options() -> list[str]:
     """Return the command line options of this interpreter (-X, -W, -O and so on)."""
-    from subprocess import _args_from_interpreter_flags  # as multiprocessing does
+    import subprocess
 
-    return _args_from_interpreter_flags()
+    # As multiprocessing does. It knows which flags each version of Python has.
+    find = subprocess._args_from_interpreter_flags  # type: ignore[attr-defined]  # noqa: SLF001
+    options: list[str] = find()
+    return options
 
 
 def _texts(values: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ The parent holds one end and does nothing with it; the kernel closes it when the
 whatever way. The child holds the other end, *armed*:
 
 * Linux: the kernel sends a signal of our choice to the child when something happens on the
-  descriptor (O_ASYNC, F_SETOWN, F_SETSIG). The only thing that ever happens is its end. With
+  descriptor (O_ASYNC, F_SETSIG, F_SETOWN). The only thing that ever happens is its end. With
   SIGKILL that needs no thread and no cooperation: a child that computes in C with the
   interpreter lock held, or sleeps, is gone within a millisecond.
 * elsewhere: a daemon thread waits for the end and leaves with ``os._exit``. It needs the
@@ -33,15 +33,19 @@ except ImportError:
 _SIGKILL = 9  # the module signal need not be loaded for it
 
 
+def prepare(end: socket.socket) -> None:
+    """In the parent: set what belongs to the open socket and not to the process that holds it."""
+    if _HAVE_SIGNAL:
+        fcntl.fcntl(end, fcntl.F_SETSIG, _SIGKILL)
+        fcntl.fcntl(end, fcntl.F_SETFL, os.O_RDWR | os.O_ASYNC | os.O_NONBLOCK)
+
+
 def arm(end: socket.socket) -> None:
     """In the child: end this process when the other end closes. If it has closed, end at once."""
     descriptors.own(end)
     if _HAVE_SIGNAL:
         fcntl.fcntl(end, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(end, fcntl.F_SETSIG, _SIGKILL)
-        flags = fcntl.fcntl(end, fcntl.F_GETFL)
-        fcntl.fcntl(end, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
-        if _has_ended(end):  # before it was armed
+        if _has_ended(end):  # before there was anybody to send a signal to
             os._exit(ORPHAN_EXIT_CODE)
     else:
         _watch_in_a_thread(end)

@@ -115,4 +115,4 @@ def _be_a_child(far: int, life: int, request: bytes) -> NoReturn:
             pass  # it was removed: stay where the server is
     settings = bootstrap.read_settings(wanted["settings"])
     child.forget_exit_functions()
-    child.run(bootstrap.adopt(far), bootstrap.adopt(life), settings)
+    child.run(lambda: child.Service(bootstrap.adopt(far), settings, None), bootstrap.adopt(life))

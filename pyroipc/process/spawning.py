@@ -6,23 +6,17 @@ import os
 import sys
 import threading
 
-from pyroipc.client.proxy import Proxy
-from pyroipc.client.session import Session
-from pyroipc.client.sharing import open_channel
-from pyroipc.errors import PyroError, StartupError, TimeoutError
-from pyroipc.process import descriptors
+from pyroipc.errors import ConnectionClosedError, PyroError, StartupError, TimeoutError
 from pyroipc.process.handle import Handle
 from pyroipc.process.stopping import Lease, log, reap_dropped
-from pyroipc.server.daemon import DAEMON_NAME
 from pyroipc.settings import config
-from pyroipc.transports.trust import own_pair_peer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
     from typing import Any, Literal, TypeVar
 
+    from pyroipc.process.birth import Order
     from pyroipc.process.child import Recipe
     from pyroipc.process.stopping import Host
     from pyroipc.settings import Settings
@@ -31,8 +25,6 @@ if TYPE_CHECKING:
 
 _STARTS = ("auto", "fork", "spawn", "forkserver")
 _PLACES = ("process", "thread")
-_FAILED_SECONDS = 5.0
-"""How long a child that could not make its object may take to end by itself."""
 
 
 def spawn(
@@ -51,6 +43,8 @@ def spawn(
         cls_or_factory: called over there with ``args`` and ``kwargs``; what it returns is hosted.
             Its public members may be called, or if its class uses ``@expose``, the exposed ones.
             For a constructor that takes one of the names below itself, give a lambda.
+        *args: given to it.
+        **kwargs: given to it.
         where: ``"process"``: a child of this process. ``"thread"``: a thread of this process; the
             arguments are handed over uncopied, calls are encoded all the same.
         start: how a process starts. ``"fork"``: with all that this process has; right if it has
@@ -81,52 +75,45 @@ def spawn(
     what = getattr(cls_or_factory, "__name__", None) or type(cls_or_factory).__name__
     recipe = (cls_or_factory, args, kwargs)
     try:
-        host, sock, told = _start(where, start, recipe, settings)
+        host, order = _start(where, start, recipe, settings)
     except (OSError, RuntimeError) as error:
         raise StartupError(f"no {where} for {what} could be started: {error}") from error
+    session = order.session
     lease = None
     try:
-        session = Session(open_channel(sock, own_pair_peer(), owned=True), settings)
         session.explain = host.explain
         if host.kind == "process":
             session.channel.on_tick = host.check
-        lease = Lease(host, session, sock)
-        facts = _make_object(session, recipe if told else (), start_timeout, settings)
+        facts = order.result(recipe, start_timeout)
+        lease = Lease(host, session)
         return Handle._pyro_holding(lease, session, facts, settings, what)
     except BaseException as error:
-        _clear_away(error, host, sock, lease)
+        (lease or Lease(host, session)).abort(own_end=hasattr(error, "_pyroTraceback"))
         if isinstance(error, PyroError) and not hasattr(error, "_pyroTraceback"):
             _explain_start(error, what, start_timeout)
         raise
 
 
-def _start(
-    where: str, start: str, recipe: Recipe, settings: Settings
-) -> tuple[Host, socket.socket, bool]:
-    """Start the host; say also whether it has yet to be told what to make."""
-    host: Host
+def _start(where: str, start: str, recipe: Recipe, settings: Settings) -> tuple[Host, Order]:
+    """Start the host."""
     if where == "thread":
         from pyroipc.process.thread import start_in_thread
 
-        host, sock = start_in_thread(recipe, settings)
-        return host, sock, False
+        return start_in_thread(recipe, settings)
     if start == "auto":
         start, why = choose_start()
         log("start='auto': %s, because %s", start, why)
     if start == "fork":
         from pyroipc.process.fork import start_by_fork
 
-        host, sock = start_by_fork(recipe, settings)
-        return host, sock, False
+        return start_by_fork(recipe, settings)
     if start == "forkserver":
         from pyroipc.process.forkserver import start_by_server
 
-        host, sock = start_by_server(settings)
-    else:
-        from pyroipc.process.fresh import start_fresh
+        return start_by_server(settings)
+    from pyroipc.process.fresh import start_fresh
 
-        host, sock = start_fresh(settings)
-    return host, sock, True
+    return start_fresh(settings)
 
 
 def choose_start() -> tuple[str, str]:
@@ -146,42 +133,12 @@ def choose_start() -> tuple[str, str]:
     return "fork", "this process has one thread"
 
 
-def _make_object(
-    session: Session, recipe: tuple[Any, ...], timeout: float | None, settings: Settings
-) -> dict[str, Any]:
-    """Have the object made; return its id and its members."""
-    daemon = Proxy._pyro_over(session, DAEMON_NAME, settings)
-    daemon._pyroSerializer = "pickle"  # whatever calls will use: this one carries a class
-    daemon._pyroTimeout = timeout
-    facts: dict[str, Any] = daemon._pyroInvoke("start", recipe, None)
-    return facts
-
-
-def _clear_away(
-    error: BaseException, host: Host, sock: socket.socket, lease: Lease | None
-) -> None:
-    """Leave nothing behind of a host whose start failed."""
-    if lease is None:
-        host.send_signal(_SIGKILL)  # type: ignore[arg-type]
-        descriptors.close(sock)
-        host.release()
-    elif hasattr(error, "_pyroTraceback"):  # the child's own error: it is about to end by itself
-        lease.stop(_FAILED_SECONDS)
-    else:
-        lease.kill()
-
-
-_SIGKILL = 9
-
-
 def _explain_start(error: PyroError, what: str, timeout: float | None) -> None:
     """Raise a StartupError for what went wrong with the child rather than in its constructor.
 
     Raises:
         StartupError: from the error.
     """
-    from pyroipc.errors import ConnectionClosedError
-
     if isinstance(error, TimeoutError):
         limit = "HANDSHAKE_TIMEOUT" if timeout is None else f"start_timeout={timeout}"
         raise StartupError(f"{what} was not ready in time ({limit})") from error

@@ -50,14 +50,13 @@ class Lease:
 
     Args:
         host: what is to be stopped.
-        session: the connection; not kept alive.
-        sock: the socket of the connection.
+        session: the connection; not kept alive, but for its socket.
     """
 
-    def __init__(self, host: Host, session: Session, sock: socket.socket) -> None:
+    def __init__(self, host: Host, session: Session) -> None:
         self.host = host
         self._session = weakref.ref(session)
-        self._sock = sock
+        self._sock: socket.socket = session.channel.sock
         self._lock = threading.RLock()
         self._asked = False
         self._closed = False
@@ -126,7 +125,7 @@ class Lease:
         while session is not None and not self.host.wait(0):
             try:
                 session.check()
-                for held in map(session.lead.acquire, (True,), (_lock_timeout(deadline),)):
+                for held in map(session.lead.acquire, (True,), (_lock_timeout(deadline),)):  # noqa: B007
                     break
                 if not held:
                     return
@@ -150,6 +149,13 @@ class Lease:
             host.send_signal(signal.SIGKILL)
         if not host.wait(max(start + seconds - monotonic(), _KILL_SECONDS)):
             _warn("%s did not end; it is left alone", host.describe())
+
+    def abort(self, *, own_end: bool) -> None:
+        """After a failed start: end it, politely if it is about to end by itself."""
+        if own_end:
+            self.stop(_EXIT_SECONDS)
+        else:
+            self.kill()
 
     def kill(self) -> None:
         """End it at once."""

@@ -9,8 +9,12 @@ from __future__ import annotations
 import os
 import threading
 
+from pyroipc.client.session import Session
+from pyroipc.client.sharing import open_channel
 from pyroipc.errors import ConnectionClosedError
 from pyroipc.process import child, descriptors
+from pyroipc.process.birth import Order
+from pyroipc.transports.trust import own_pair_peer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +38,7 @@ class HostThread:
         self.ended = False
         self.stopping = False
         self._thread = threading.Thread(
-            target=child.serve,
-            args=(far, settings, recipe, None),
+            target=child.Service(far, settings, recipe).run,
             name=f"pyroipc-{getattr(recipe[0], '__name__', 'object')}",
             daemon=True,
         )
@@ -68,11 +71,11 @@ class HostThread:
         return f"thread {self._thread.name!r} {'ended' if self.wait(0) else 'runs'}"
 
 
-def start_in_thread(recipe: Recipe, settings: Settings) -> tuple[HostThread, socket.socket]:
+def start_in_thread(recipe: Recipe, settings: Settings) -> tuple[HostThread, Order]:
     """Start a thread that hosts an object.
 
     Returns:
-        The thread, and the callers' end of the pair.
+        The thread, and the order to make the object.
 
     Raises:
         OSError, RuntimeError: no more descriptors or threads are to be had.
@@ -81,7 +84,11 @@ def start_in_thread(recipe: Recipe, settings: Settings) -> tuple[HostThread, soc
         near, far = descriptors.make_pair()
         descriptors.own(far)
     try:
-        return HostThread(far, recipe, settings), near
+        session = Session(open_channel(near, own_pair_peer(), owned=True), settings)
+        session.greet_ahead()
+        order = Order(session)
+        order.send()
+        return HostThread(far, recipe, settings), order
     except BaseException:
         descriptors.close(near)
         descriptors.close(far)

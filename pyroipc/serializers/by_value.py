@@ -82,7 +82,7 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
             assert isinstance(obj, type)
             maker, args, state, _, _, setter = reduced
             _settle(obj)
-            where = known_local_class(obj, peer.generation) if shared else None
+            where = known_local_class(obj) if shared else None
             if where is not None:
                 maker, args = make_class, (where, maker, args)
             return maker, args, (setter, state), None, None, fill_class
@@ -96,12 +96,12 @@ def _settle(cls: type) -> None:
 
 
 def make_class(
-    where: tuple[int, int] | None, maker: Callable[..., type], args: tuple[object, ...]
+    where: tuple[int, str, str] | None, maker: Callable[..., type], args: tuple[object, ...]
 ) -> type:
     """Find or make a class that arrives by value; :func:`fill_class` follows.
 
     Args:
-        where: address and generation for ``find_local_class``, or None.
+        where: what ``find_local_class`` takes, or None.
         maker: cloudpickle's way to find the class by its tracker id, or to make it empty.
         args: the arguments of *maker*.
     """

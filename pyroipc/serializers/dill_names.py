@@ -14,6 +14,8 @@ from pyroipc.serializers.main_names import MAIN_MODULES, known_by_reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyroipc.serializers.base import Buffer, PeerImage
 
 __all__ = ["dill_dumps", "dill_loads", "find_in_main"]
@@ -44,7 +46,7 @@ class _NamingPickler(dill.Pickler):  # type: ignore[misc]
         super().__init__(file, protocol=5)
         self._peer = peer
 
-    def reducer_override(self, obj: object) -> object:
+    def reducer_override(self, obj: object) -> Any:
         if (
             self._peer.shares_main
             and (issubclass(type(obj), type) or type(obj) is type(dill_dumps))

@@ -26,9 +26,10 @@ one process            (3, a)              (3, a)              everything
 =====================  ==================  ==================  ========================
 
 **Who has what.** Before each fork the names of the classes and functions in ``__main__`` are
-noted with the generation in which they were first seen; so are the classes made in functions
-that derive from ``object`` or from an exception, because a fork keeps them at the same address.
-Both notes hold weak references only.
+noted with the generation in which they were first seen; the notes hold weak references only. A
+class made in a function travels by value with a hint: its address and name, by which a process
+that shares the fork finds the class that it has already. Nothing is noted for that: walking over
+all classes before each fork cost 0.2 to 0.6 ms, because it writes to their pages.
 
 What a session does with this: it sends :func:`image_identity` in its hello, and hands the text
 that it got to :func:`peer_image`; the result goes to ``Serializer.for_peer``.
@@ -82,7 +83,7 @@ _Function = type(lambda: None)  # types.FunctionType; the module types need not 
 class _Image:
     """What this process knows about its own descent. There is one, made at import."""
 
-    __slots__ = ("generation", "lineage", "locals", "names", "pid", "token")
+    __slots__ = ("generation", "lineage", "names", "pid", "token")
 
     def __init__(self) -> None:
         self.token = os.urandom(16).hex()
@@ -90,7 +91,6 @@ class _Image:
         self.lineage: tuple[tuple[int, int], ...] = ()
         self.generation = 0
         self.names: dict[str, tuple[ref[object], int]] = {}
-        self.locals: dict[int, tuple[ref[type], int]] = {}
 
     def start_over(self) -> None:
         """Become the first process of an image of our own."""
@@ -103,7 +103,6 @@ class _Image:
         main = sys.modules.get("__main__")
         if main is not None:
             self._note_names("", list(main.__dict__.items()), MAIN_MODULES)
-        self._note_locals()
 
     def after_fork_in_child(self) -> None:
         """Add the fork that made this process to the lineage."""
@@ -142,33 +141,6 @@ class _Image:
             if is_class:
                 self._note_names(f"{name}.", list(_namespace_of(thing).items()), modules)
 
-    def _note_locals(self) -> None:
-        for address in [key for key, (alive, _) in self.locals.items() if alive() is None]:
-            del self.locals[address]
-        for cls in _local_classes():
-            known = self.locals.get(id(cls))
-            if known is None or known[0]() is not cls:
-                self.locals[id(cls)] = (ref(cls), self.generation)
-
-
-def _local_classes() -> Iterator[type]:
-    """Yield classes made in functions: children of object and of exceptions, and theirs.
-
-    Measured: 30 to 65 µs, beside 400 to 1900 µs for a fork. All classes of a process would take
-    80 to 360 µs.
-    """
-    subclasses = type.__subclasses__
-    seen: set[type] = set()
-    pending = [cls for cls in subclasses(object) if "<locals>" in _qualname_of(cls)]
-    pending.append(BaseException)
-    while pending:
-        cls = pending.pop()
-        if cls not in seen:
-            seen.add(cls)
-            pending += subclasses(cls)
-            if "<locals>" in _qualname_of(cls):
-                yield cls
-
 
 _image = _Image()
 
@@ -178,7 +150,6 @@ def _before_fork() -> None:
         _image.before_fork()
     except Exception:  # noqa: BLE001 - a strange class; the fork happens anyway
         _image.names.clear()  # what is not noted travels by value, which is always right
-        _image.locals.clear()
 
 
 def _after_fork_in_child() -> None:
@@ -289,29 +260,44 @@ def known_by_reference(obj: object, generation: int) -> bool:
     return found is obj
 
 
-def known_local_class(cls: type, generation: int) -> tuple[int, int] | None:
-    """Return where a peer finds a class that was made in a function, or None.
-
-    Args:
-        cls: a class with ``<locals>`` in its qualified name.
-        generation: ``PeerImage.generation`` of a peer that shares our image.
+def known_local_class(cls: type) -> tuple[int, str, str] | None:
+    """Say how a fork of this process recognises a class that was made in a function.
 
     Returns:
-        Address and generation, for :func:`find_local_class` in the peer.
+        Address, module and qualified name, for :func:`find_local_class` in the peer; None if the
+        class was made elsewhere.
     """
-    noted = _image.locals.get(id(cls))
-    if noted is None or noted[1] > generation or noted[0]() is not cls:
+    qualname = _qualname_of(cls)
+    if "<locals>" not in qualname:
         return None
-    return id(cls), noted[1]
+    return id(cls), str(getattr(cls, "__module__", "")), qualname
 
 
-def find_local_class(address: int, generation: int) -> type | None:
-    """Return the class that :func:`known_local_class` described in the peer.
+def find_local_class(address: int, module: str, qualname: str) -> type | None:
+    """Return the class that :func:`known_local_class` described in a peer that shares our image.
+
+    A fork keeps classes at their addresses. One that was made since then on either side is
+    elsewhere, or has another name; at worst it was made by the same statement.
 
     Returns:
-        The class, or None if it has been freed here since the fork.
+        The class, or None if there is none such here.
     """
-    noted = _image.locals.get(address)
-    if noted is None or noted[1] != generation:
-        return None
-    return noted[0]()
+    for cls in _local_classes():
+        if id(cls) == address and known_local_class(cls) == (address, module, qualname):
+            return cls
+    return None
+
+
+def _local_classes() -> Iterator[type]:
+    """Yield classes made in functions: children of object and of exceptions, and theirs."""
+    subclasses = type.__subclasses__
+    seen: set[type] = set()
+    pending = [cls for cls in subclasses(object) if "<locals>" in _qualname_of(cls)]
+    pending.append(BaseException)
+    while pending:
+        cls = pending.pop()
+        if cls not in seen:
+            seen.add(cls)
+            pending += subclasses(cls)
+            if "<locals>" in _qualname_of(cls):
+                yield cls

@@ -7,8 +7,6 @@ imported.  A new serializer is one file and one line here.
 
 from __future__ import annotations
 
-import importlib
-
 from pyroipc.errors import SerializeError
 
 TYPE_CHECKING = False
@@ -112,7 +110,7 @@ def _load(name: str) -> Serializer:
     _, _, where, requirement = _row(name)
     module_name, _, attribute = where.partition(":")
     try:
-        made: Serializer = getattr(importlib.import_module(module_name), attribute)()
+        made: Serializer = getattr(__import__(module_name, fromlist=(attribute,)), attribute)()
     except ImportError as error:
         if not requirement:
             raise

@@ -122,7 +122,7 @@ class Daemon:
         self._public = False
         self._single = Instances()
         self._loop: ConnectedLoop | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may close the daemon at any moment
         self._closed = False
         self.registry = Registry()
         self.registry.register(interface(self), DAEMON_NAME)
@@ -245,7 +245,8 @@ class Daemon:
 
     def close(self) -> None:
         """Stop serving and let the objects go. The user's socket stays open."""
-        self._closed = True
+        with self._lock:  # a loop that is about to begin sees the one or is seen by the other
+            self._closed = True
         self.shutdown()
         self.registry.entries.clear()
         self._single.clear()

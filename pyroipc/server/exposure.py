@@ -14,6 +14,7 @@ written to.
 
 from __future__ import annotations
 
+import sys
 from types import FunctionType
 
 TYPE_CHECKING = False
@@ -109,9 +110,7 @@ def expose(target: _T) -> _T:
         if not accessors:
             raise AttributeError("a property without getter and setter cannot be exposed")
         _check_public(accessors[0].__name__)
-        # Used above @x.setter the property already holds a getter that is marked or not by its
-        # own decorator: then this mark is meant for the setter.
-        setattr(accessors[-1], EXPOSED, True)
+        setattr(_newest(accessors, sys._getframe(1).f_locals.get("__qualname__")), EXPOSED, True)
         return target
     function = getattr(target, "__func__", target)
     name: str | None = getattr(function, "__name__", None)
@@ -120,6 +119,16 @@ def expose(target: _T) -> _T:
     _check_public(name)
     _mark(target)
     return target
+
+
+def _newest(accessors: list[Any], class_name: object) -> Any:
+    """Return the accessor that was just written in the class body of this name.
+
+    Used above ``@x.setter`` the property already holds a getter that is marked or not by its own
+    decorator. Only if the class overrides the getter of a base is it the other way round.
+    """
+    own = [f for f in accessors if _plain_text(f, "__qualname__").rpartition(".")[0] == class_name]
+    return (own or accessors)[-1]
 
 
 def _check_public(name: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from pyroipc.context import CallContext, running
 from pyroipc.errors import ProtocolError
 from pyroipc.protocol.calls import refusal
-from pyroipc.protocol.remote_errors import dump_error
 from pyroipc.wire.message import BATCH, BLOB, ONEWAY
 from pyroipc.wire.native import JOIN_BYTES, pack_header
 
@@ -124,6 +123,8 @@ class ServerSession:
                 return None
             if codec is None:
                 return refusal(message.request_id, error)
+            from pyroipc.protocol.remote_errors import dump_error  # when first needed
+
             payload = dump_error(error, codec.serializer, detailed=self._detailed)
             return self._answer(codec, message, payload, error=True)
         finally:

@@ -154,7 +154,10 @@ class ConnectedLoop:
             return None
         finally:
             if held:
-                session.release_lead()
+                # Not release_lead: a signal handler may raise as soon as a function is entered.
+                session.lead.release()
+                if session.waiters:
+                    session.invite()
         return message
 
     def _run(self, message: Message) -> None:
@@ -165,10 +168,11 @@ class ConnectedLoop:
         handle = self._handle
         answer = handle(message)
         if answer is not None:
-            try:
-                self._session.check_size(answer)
-            except MessageTooLargeError as error:
-                answer = refusal(message.request_id, error)
+            if not isinstance(answer, bytes):
+                try:
+                    self._session.check_size(answer)
+                except MessageTooLargeError as error:
+                    answer = refusal(message.request_id, error)
             self._session.answer(answer)
 
     def take(self, message: Message) -> None:

@@ -1,0 +1,119 @@
+"""A figure: what was measured, against which goal, and how far it can be believed."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SUSPICIOUS_SPREAD = 0.25
+"""If the middle half of the rounds spreads over more than this share, the figure is doubtful."""
+
+Figure = dict[str, Any]
+"""As it stands in the JSON: ``key title unit goal``, ``value`` (None: not measured, ``note`` says
+why), ``quartiles`` (low and high; empty: the number is exact), ``spread`` (see :func:`spread`),
+``detail`` (text), ``samples`` (name -> list of numbers)."""
+
+
+def ratio_figure(
+    key: str,
+    title: str,
+    goal: float | None,
+    samples: dict[str, list[float]],
+    *,
+    unit: str = "µs",
+) -> Figure:
+    """Compare two contestants, ours first: the median of the ratios of the rounds."""
+    (our_name, ours), (base_name, base) = samples.items()
+    ratios = [one / other for one, other in zip(ours, base, strict=True)]
+    detail = (
+        f"{our_name} {number(statistics.median(ours))} {unit}, "
+        f"{base_name} {number(statistics.median(base))} {unit}"
+    )
+    return {
+        **_figure(key, title, "ratio", goal, statistics.median(ratios), detail),
+        "quartiles": quartiles(ratios),
+        "spread": spread(ratios),
+        "samples": samples,
+    }
+
+
+def difference_figure(
+    key: str, title: str, goal: float | None, ours: list[float], bare: list[float]
+) -> Figure:
+    """Say what is added to a bare thing, in ms: the median of the differences of the rounds."""
+    differences = [one - other for one, other in zip(ours, bare, strict=True)]
+    detail = f"the bare interpreter {number(statistics.median(bare))} ms"
+    return {
+        **_figure(key, title, "ms", goal, statistics.median(differences), detail),
+        "quartiles": quartiles(differences),
+        # Of the whole: the relative spread of differences near zero is large by nature.
+        "spread": spread(ours),
+        "samples": {"differences": differences, "bare": bare},
+    }
+
+
+def exact_figure(
+    key: str, title: str, unit: str, goal: float, value: float, detail: str
+) -> Figure:
+    """Report a number that does not depend on time."""
+    return _figure(key, title, unit, goal, value, detail)
+
+
+def missing_figure(key: str, title: str, goal: float | None, note: str) -> Figure:
+    """Say that something could not be measured here, and why."""
+    return {**_figure(key, title, "", goal, None, ""), "note": note}
+
+
+def _figure(
+    key: str, title: str, unit: str, goal: float | None, value: float | None, detail: str
+) -> Figure:
+    return {
+        "key": key,
+        "title": title,
+        "unit": unit,
+        "goal": goal,
+        "value": value,
+        "quartiles": [],
+        "spread": 0.0,
+        "detail": detail,
+        "note": "",
+        "samples": {},
+    }
+
+
+def quartiles(values: Sequence[float]) -> list[float]:
+    """Return between which two numbers the middle half lies; nothing for fewer than four."""
+    if len(values) < 4:
+        return []
+    low, _, high = statistics.quantiles(values, n=4)
+    return [low, high]
+
+
+def spread(values: Sequence[float]) -> float:
+    """Return how far the quartiles are apart, as a share of the median; 0 if there are none."""
+    between = quartiles(values)
+    middle = statistics.median(values)
+    return (between[1] - between[0]) / abs(middle) if between and middle else 0.0
+
+
+def is_suspicious(figure: Figure) -> bool:
+    """Whether the rounds disagree so much that the figure should be measured again."""
+    return figure["spread"] > SUSPICIOUS_SPREAD
+
+
+def is_reached(figure: Figure) -> bool | None:
+    """Whether the goal is reached; None if there is no goal or no number."""
+    if figure["goal"] is None or figure["value"] is None:
+        return None
+    return figure["value"] <= figure["goal"]
+
+
+def number(value: float) -> str:
+    """Write a number with two or three significant digits."""
+    if value < 1:
+        return f"{value:.2f}"
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"

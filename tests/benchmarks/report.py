@@ -1,0 +1,167 @@
+"""Results as tables: for the terminal, and as Markdown for the documentation."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from tests.benchmarks.children import MODES
+from tests.benchmarks.figures import is_reached, is_suspicious, number
+from tests.benchmarks.machine import complaints
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from tests.benchmarks.figures import Figure
+
+    Results = dict[str, Any]
+    Row = tuple[str, ...]
+
+BEGIN = "<!-- begin: written by python -m tests.benchmarks -->"
+END = "<!-- end -->"
+FIGURES_HEAD = ("figure", "goal", "measured (middle half of the rounds)", "reached", "medians")
+_BASELINE = "multiprocessing.Pipe"
+
+
+def figure_rows(results: Results) -> list[Row]:
+    """Return the rows of the table of figures, last those of the peers against the Pipe."""
+    return [*map(_figure_row, results["figures"]), *_peer_ratio_rows(results["peers"])]
+
+
+def peers_head(peers: dict[str, dict[str, list[float]]]) -> Row:
+    """Return the head of the table of peers."""
+    return ("µs, echo(42) to a forked child", *(MODES[mode] for mode in peers))
+
+
+def peer_rows(peers: dict[str, dict[str, list[float]]]) -> list[Row]:
+    """Return the rows of the table of peers: µs of a call, for each mode."""
+    return [
+        (name, *(number(statistics.median(samples[name])) for samples in peers.values()))
+        for name in _names(peers)
+    ]
+
+
+def doubts(results: Results) -> list[str]:
+    """Return why the figures may be wrong; empty if nothing speaks against them."""
+    shaky = [
+        f"the rounds of {figure['key']} spread by {figure['spread']:.0%}"
+        for figure in results["figures"]
+        if is_suspicious(figure)
+    ]
+    return [*complaints(results["machine"]), *shaky, *results["failures"]]
+
+
+def as_text(results: Results) -> str:
+    """Return all of it for a terminal."""
+    peers = results["peers"]
+    parts = [_conditions(results), _aligned(FIGURES_HEAD, figure_rows(results))]
+    if peers:
+        parts.append(_aligned(peers_head(peers), peer_rows(peers)))
+    found = doubts(results)
+    if found:
+        parts.append("Doubts:\n" + "\n".join(f"  {doubt}" for doubt in found))
+    return "\n\n".join(parts)
+
+
+def as_markdown(results: Results) -> str:
+    """Return the tables for the documentation."""
+    peers = results["peers"]
+    parts = [_conditions(results), _markdown_table(FIGURES_HEAD, figure_rows(results))]
+    if peers:
+        parts.append(_markdown_table(peers_head(peers), peer_rows(peers)))
+    found = doubts(results)
+    if found:
+        parts.append(
+            "Doubts about this run:\n\n"
+            + "\n".join(f"- {doubt.splitlines()[0]}" for doubt in found)
+        )
+    return "\n\n".join(parts)
+
+
+def write_markdown(path: Path, results: Results) -> None:
+    """Put the tables between the two marks of a page, or make a page of them.
+
+    Raises:
+        ValueError: the page exists and has no marks.
+    """
+    tables = f"{BEGIN}\n\n{as_markdown(results)}\n\n{END}"
+    if not path.exists():
+        path.write_text(f"# Benchmarks\n\n{tables}\n", encoding="utf-8")
+        return
+    head, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path} has no lines {BEGIN!r} and {END!r} to write between")
+    path.write_text(f"{head}{tables}{tail}", encoding="utf-8")
+
+
+def _conditions(results: Results) -> str:
+    machine = results["machine"]
+    busy = "" if machine["busy"] is None else f", {machine['busy']:.0%} busy"
+    load = "".join(f" {one:.2f}" for one in machine["load"][:1])
+    return (
+        f"CPython {machine['python']}, {machine['system']}, {machine['cpus']} CPUs; "
+        f"before the run load average{load or ' unknown'}{busy}. Effort: {results['effort']}, "
+        f"{results['seconds']:.0f} s."
+    )
+
+
+def _figure_row(figure: Figure) -> Row:
+    goal = "" if figure["goal"] is None else f"{figure['goal']:g}{_suffix(figure['unit'])}"
+    if figure["value"] is None:
+        return (figure["title"], goal, "not measured", "", figure["note"])
+    measured = _written(figure, figure["value"]) + _suffix(figure["unit"])
+    if figure["quartiles"]:
+        low, high = (_written(figure, value) for value in figure["quartiles"])
+        measured += f" ({low} to {high})"
+    reached = {None: "", True: "yes", False: "no"}[is_reached(figure)]
+    doubtful = " (?)" if is_suspicious(figure) else ""
+    return (figure["title"], goal, measured, reached + doubtful, figure["detail"])
+
+
+def _written(figure: Figure, value: float) -> str:
+    return f"{value:.2f}" if figure["unit"] == "ratio" else f"{value:.3g}"
+
+
+def _suffix(unit: str) -> str:
+    return " ms" if unit == "ms" else ""
+
+
+def _peer_ratio_rows(peers: dict[str, dict[str, list[float]]]) -> list[Row]:
+    rows = []
+    for name in _names(peers):
+        if name in {_BASELINE, "pyroipc, pickle"}:
+            continue  # that is above
+        ratios = [_ratio(samples[name], samples[_BASELINE]) for samples in peers.values()]
+        title = f"echo(42) by {name}: {' / '.join(MODES[mode] for mode in peers)}"
+        rows.append((title, "", " / ".join(ratios), "", ""))
+    return rows
+
+
+def _ratio(ours: list[float], base: list[float]) -> str:
+    return f"{statistics.median(a / b for a, b in zip(ours, base, strict=True)):.2f}"
+
+
+def _names(peers: dict[str, dict[str, list[float]]]) -> list[str]:
+    return list(next(iter(peers.values()), {}))
+
+
+def _aligned(head: Row, rows: list[Row]) -> str:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [head, tuple("-" * width for width in widths), *rows]
+    return "\n".join(_padded(line, widths) for line in lines)
+
+
+def _padded(line: Row, widths: list[int]) -> str:
+    cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+    return "  ".join(cells).rstrip()
+
+
+def _markdown_table(head: Row, rows: list[Row]) -> str:
+    return "\n".join(_markdown_line(line) for line in (head, ("---",) * len(head), *rows))
+
+
+def _markdown_line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,199 @@
+"""The benchmarks work: each runs, with next to no repetitions, and gives plausible numbers.
+
+How fast anything is, is not tested, but for the number of frames, which is exact.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from tests.benchmarks import isolated, machine, report, run
+from tests.benchmarks.children import MODES, Placement, forked, modes_here
+from tests.benchmarks.efforts import EFFORTS
+from tests.benchmarks.figures import (
+    difference_figure,
+    exact_figure,
+    is_reached,
+    is_suspicious,
+    missing_figure,
+    ratio_figure,
+)
+from tests.benchmarks.frames import GOAL, count_frames
+from tests.benchmarks.peers import BASELINE, CONTESTANTS
+from tests.benchmarks.startup import UNWANTED, loaded_modules
+from tests.support.leaks import lasting_differences, resources
+
+TINY = EFFORTS["tiny"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind():
+    before = resources()
+    yield
+    found = lasting_differences(before)
+    assert not found, "\n".join(found)
+
+
+def are_times(samples, count):
+    return len(samples) == count and all(0 < x < 10e6 and math.isfinite(x) for x in samples)
+
+
+def test_a_plain_call_stays_within_its_frames():
+    ours, theirs = count_frames()
+    assert ours > 0
+    assert theirs > 1
+    assert ours + theirs <= GOAL
+
+
+def test_importing_loads_nothing_heavy():
+    loaded = loaded_modules("import pyroipc")
+    assert "pyroipc" in loaded
+    assert not [name for name in loaded if name.partition(".")[0] in UNWANTED]
+
+
+def test_latency():
+    figures = isolated.run_section("latency", "tiny")
+    assert [figure["key"] for figure in figures] == [f"latency-{mode}" for mode in MODES]
+    measured = [figure for figure in figures if figure["value"] is not None]
+    assert len(measured) == len(modes_here())
+    for figure in measured:
+        assert list(figure["samples"]) == ["pyroipc", "Pipe"]
+        assert all(are_times(x, TINY.rounds) for x in figure["samples"].values())
+        assert figure["value"] > 0
+        assert 0 < figure["goal"] < 1
+
+
+def test_threads():
+    figures = isolated.run_section("threads", "tiny")
+    assert [figure["key"] for figure in figures] == ["threads-free", "threads-one"]
+    assert list(figures[0]["samples"]) == ["pyroipc", "SimpleQueue"]
+    assert all(are_times(x, TINY.rounds) for x in figures[0]["samples"].values())
+
+
+def test_startup():
+    figures = {figure["key"]: figure for figure in isolated.run_section("startup", "tiny")}
+    for key, count in (("start-fork", TINY.forks), ("start-spawn", TINY.interpreters)):
+        assert list(figures[key]["samples"]) == ["pyroipc", "multiprocessing"]
+        assert all(are_times(x, count) for x in figures[key]["samples"].values())
+    assert are_times(figures["import pyroipc"]["samples"]["bare"], TINY.imports)
+    assert figures["import pyroipc"]["goal"] == 12
+    assert {"from pyroipc import *", "import Pyro5.api"} < set(figures)
+    assert figures["import-modules"]["value"] == 0
+
+
+def test_peers():
+    peers = isolated.run_section("peers", "tiny")
+    assert list(peers) == modes_here()
+    for samples in peers.values():
+        assert list(samples) == list(CONTESTANTS)  # the extra "test" installs them all
+        assert all(are_times(x, TINY.peer_rounds) for x in samples.values())
+
+
+def test_a_section_that_fails_is_reported_and_the_others_run(monkeypatch):
+    def run_section(name, effort):
+        if name == "latency":
+            raise isolated.SectionError("latency failed")
+        return [exact_figure(name, name, "frames", 2, 1, "")]
+
+    monkeypatch.setattr(run, "run_section", run_section)
+    results = run.run("tiny", ["latency", "frames"])
+    assert [figure["key"] for figure in results["figures"]] == ["frames"]
+    assert results["failures"] == ["latency failed"]
+    assert "latency failed" in report.as_text(results)
+
+
+def test_an_unknown_section_fails_with_what_it_printed():
+    with pytest.raises(isolated.SectionError, match=r"no_such.*exit code 1(.|\n)*Traceback"):
+        isolated.run_section("no_such", "tiny")
+
+
+def test_a_section_that_hangs_is_ended_with_its_children(monkeypatch):
+    hanging = "import os, threading; os.fork(); threading.Event().wait()"
+    monkeypatch.setattr(isolated, "_CODE", hanging)
+    monkeypatch.setitem(isolated.EFFORTS, "tiny", TINY._replace(limit_seconds=0.5))
+    with pytest.raises(isolated.SectionError, match=r"longer than 0\.5 s"):
+        isolated.run_section("latency", "tiny")
+
+
+def test_a_forked_child_is_gone_after_an_error():
+    with pytest.raises(ZeroDivisionError), forked(lambda: None, Placement("free")):
+        raise ZeroDivisionError  # the fixture looks for the child
+
+
+@pytest.fixture(scope="module")
+def facts():
+    return machine.facts()
+
+
+@pytest.fixture
+def results(facts):
+    ours, base = [1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 2.0, 2.0]
+    peer = {BASELINE: [10.0, 20.0], "pyroipc, pickle": [5.0, 5.0], "RPyC": [30.0, 40.0]}
+    return {
+        "effort": "tiny",
+        "machine": {**facts, "busy": 0.5, "stolen": 0.0},
+        "figures": [
+            ratio_figure("a", "a ratio", 2.0, {"pyroipc": ours, "other": base}),
+            difference_figure("b", "a difference", 0.5, [12.0, 12.0], [11.0, 11.0]),
+            exact_figure("c", "an exact number", "frames", 32, 30, "so and so"),
+            missing_figure("d", "a missing one", 0.15, "no second CPU"),
+        ],
+        "peers": {"one": peer, "free": peer},
+        "failures": [],
+        "seconds": 1.0,
+    }
+
+
+def test_figures_are_medians_and_know_their_goals(results):
+    ratio, difference, exact, missing = results["figures"]
+    assert ratio["value"] == 1.25
+    assert is_reached(ratio) is True
+    assert is_suspicious(ratio)
+    assert difference["value"] == 1.0
+    assert is_reached(difference) is False
+    assert not is_suspicious(difference)
+    assert is_reached(exact) is True
+    assert is_reached(missing) is None
+
+
+def test_the_tables_tell_it_all(results):
+    text = report.as_text(json.loads(json.dumps(results)))
+    assert "1.25 (0.62 to 1.88)" in text
+    assert "1 ms" in text
+    assert "not measured" in text
+    assert "no second CPU" in text
+    assert "2.50 / 2.50" in text  # RPyC against the pipe: 3 and 2
+    assert "50% busy before the run began" in text
+    assert "the rounds of a spread by" in text
+
+
+def test_a_page_keeps_what_stands_around_the_tables(tmp_path, results):
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
+    report.write_markdown(page, results)
+    once = page.read_text(encoding="utf-8")
+    report.write_markdown(page, results)
+    assert page.read_text(encoding="utf-8") == once
+    assert once.startswith("before\n")
+    assert once.endswith("\nafter\n")
+    assert "old" not in once
+    assert "| a ratio | 2 |" in once
+
+
+def test_a_page_without_marks_is_left_alone(tmp_path, results):
+    page = tmp_path / "page.md"
+    page.write_text("mine\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="to write between"):
+        report.write_markdown(page, results)
+    assert page.read_text(encoding="utf-8") == "mine\n"
+
+
+def test_the_plot_needs_matplotlib_and_says_so(tmp_path, results, monkeypatch):
+    from tests.benchmarks.plot import draw
+
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    with pytest.raises(ImportError, match="pip install"):
+        draw(tmp_path / "plot.svg", results)

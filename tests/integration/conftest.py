@@ -1,0 +1,16 @@
+"""After every test here, the process has what it had before: nothing more, nothing less."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.leaks import lasting_differences, resources
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind():
+    before = resources()
+    yield
+    found = lasting_differences(before)
+    if found:
+        pytest.fail("the test left the process changed:\n  " + "\n  ".join(found))

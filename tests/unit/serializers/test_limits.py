@@ -1,0 +1,167 @@
+"""Goals G3 and G4: the memory that 1 MiB of payload can take, and nesting on small stacks.
+
+Every payload is decoded in a process of its own, so that its peak memory is known as the system
+counts it (ru_maxrss) and as Python does (tracemalloc), and so that a crash is seen as one.
+"""
+
+# ruff: noqa: E501 - tables of payloads read best with a payload on a line
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PAYLOADS = r"""
+N = 1 << 20
+H = b"# serpent utf-8 python3.2\n"
+def many(item, start=b"[", end=b"]"):
+    return start + item * ((N - 30) // len(item)) + end
+def nested(opening, closing, depth=198, inner=b""):
+    return opening * depth + inner + closing * depth
+def array(item, items=1):
+    count = (N - 5) // len(item)
+    return b"\xdd" + (count * items).to_bytes(4, "big") + item * count
+SERPENT = dict(
+    ints=many(b"1,"), big=many(b"257,"), floats=many(b"1.5,"), texts=many(b"'ab',"),
+    wide=many("'Ā',".encode()), escapes=many(b"'\\n\\n',"), doubles=many(b'"ab",'), lists=many(b"[],"),
+    lists1=many(b"[1],"), dicts=many(b"{},"), dicts1=many(b"{1:1},"), sets=many(b"{1},"),
+    sets5=many(b"{1,2,3,4,5},"), sets19=many(b"{" + b",".join(b"%d" % i for i in range(19)) + b"},"),
+    deep=many(nested(b"[", b"]") + b","), deepdicts=many(nested(b"{1:", b"}", inner=b"1") + b","),
+    deeptuples=many(nested(b"(", b",)", inner=b"1") + b","), mixed=many(b"1,'ab',{2},"),
+    emoji=b"['\xf0\x9f\x98\x80'," + many(b"1,")[1:], text=b"'\xf0\x9f\x98\x80" + b"a" * N + b"'",
+    classes=many(b"{'__class__':'float','value':'nan'},"), open=b"[" * N,
+    bigdict=b"{" + b",".join(b"%d:1" % i for i in range(N // 8)) + b"}",
+)
+JSON = dict(
+    ints=many(b"1,", end=b"1]"), lists=many(b"[],", end=b"1]"), lists1=many(b"[1],", end=b"1]"),
+    dicts=many(b"{},", end=b"1]"), dicts1=many(b'{"":1},', end=b"1]"), open=b"[" * N, texts=many(b'"ab",', end=b"1]"),
+    opendicts=b'{"":' * (N // 4), deep=many(nested(b"[", b"]") + b",", end=b"1]"),
+    deepdicts=many(nested(b'{"":', b"}", inner=b"1") + b",", end=b"1]"), strings=many(b'"[",[1],', end=b"1]"),
+    emoji='["😀",'.encode() + many(b"1,", end=b"1]")[1:],
+    keys=b"{" + b",".join(b'"%x":1' % i for i in range(N // 10)) + b"}",
+)
+MSGPACK = dict(
+    ints=array(b"\x01"), negative=array(b"\xe0"), wide=array(b"\xcd\xff\xff"), texts=array(b"\xa2ab"),
+    wide_texts=array(b"\xa2\xc4\x80"), lists=array(b"\x90"), dicts=array(b"\x80"), dicts1=array(b"\x81\xa1a\x01"),
+    dicts2=array(b"\x81\xa2ab\x01"), lists1=array(b"\x91\x01"), deep=array(b"\x91" * 198 + b"\x01"),
+    deepdicts=array(b"\x81\xa1a" * 198 + b"\x01"), mixed=array(b"\x90\xe0\xe0", 3), maps=b"\x80" * N,
+    claims=b"\xdd\x00\x0f\xff\xff" * 900 + b"\x01" * N, fifteen=array(b"\x9f" + b"\xe0" * 15),
+    keys=b"\xdf" + (N // 5).to_bytes(4, "big") + b"".join(
+        b"\xa3" + bytes([48 + (i & 63), 48 + (i >> 6 & 63), 48 + (i >> 12 & 63), 1]) for i in range(N // 5)),
+    intkeys=b"\xdf" + (N // 6).to_bytes(4, "big") + b"".join(
+        b"\xce" + (i + 70000).to_bytes(4, "big") + b"\x01" for i in range(N // 6)),
+)
+WORST = {"serpent": {"sets", "deepdicts", "deep"}, "json": {"deep", "deepdicts"},
+         "msgpack": {"mixed", "dicts1", "dicts2"}}
+ALL = {"serpent": {key: H + value for key, value in SERPENT.items()}, "json": JSON, "msgpack": MSGPACK}
+"""
+
+MEASURE = (
+    PAYLOADS
+    + r'''
+import os, resource, sys, tracemalloc
+from pyroipc.errors import SecurityError, SerializeError
+from pyroipc.serializers import table
+
+def attempt(serializer, data):
+    try:
+        return serializer.loads(data)
+    except (SerializeError, SecurityError):
+        return None
+
+def in_child(name, key, data):
+    """Print the two peaks, measured in a fork of this process."""
+    pid = os.fork()
+    if pid:
+        if os.waitpid(pid, 0)[1]:
+            sys.exit(f"{name} {key} crashed")
+        return
+    serializer = table.get(name)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    attempt(serializer, data)
+    resident = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    traced = 0
+    if key in WORST[name]:  # it takes its time
+        tracemalloc.start()
+        attempt(serializer, data)
+        traced = tracemalloc.get_traced_memory()[1] / 2**20
+    print(name, key, round(resident, 1), round(traced, 1), flush=True)
+    os._exit(0)
+
+name = sys.argv[1]
+table.get(name).loads(table.get(name).dumps(1))
+for key, data in ALL[name].items():
+    in_child(name, key, data)
+'''
+)
+
+SMALL_STACKS = r"""
+import sys, threading
+from pyroipc.errors import SerializeError
+from pyroipc.serializers import table
+H = b"# serpent utf-8 python3.2\n"
+def payloads(depth):
+    yield "serpent", H + b"[" * depth + b"1" + b"]" * depth
+    yield "serpent", H + b"(" * depth + b"1" + b",)" * depth
+    yield "serpent", H + b"{1:" * depth + b"1" + b"}" * depth
+    yield "serpent", H + b"{1:[(" * (depth // 3) + b"1" + b",)]}" * (depth // 3)
+    yield "serpent", H + b"{'__class__':'float','value':" + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+    error = b"{'__class__':'X','__exception__':True,'args':("
+    yield "serpent", H + error * (depth // 2) + b"1" + b",)}" * (depth // 2)
+    yield "json", b"[" * depth + b"1" + b"]" * depth
+    yield "json", b'{"a":[' * (depth // 2) + b"1" + b"]}" * (depth // 2)
+    yield "json", b"[" * depth
+    yield "msgpack", b"\x91" * depth + b"\x01"
+    yield "msgpack", b"\x81\xa1a" * depth + b"\x01"
+    yield "msgpack", b"\x81\xa9__class__" * depth + b"\x01"
+    yield "msgpack", b"\x91" * depth
+def run():
+    for depth in (190, 200, 201, 210, 900, 10_000, 300_000):
+        for name, data in payloads(depth):
+            for load in (table.get(name).loads, table.get(name).loads_call):
+                try:
+                    load(data)
+                except SerializeError:
+                    continue
+                assert depth < 210, (name, depth)
+    done.append(True)
+done = []
+threading.stack_size(512 * 1024)
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+sys.exit(0 if done else 1)
+"""
+
+
+def python(script, *arguments, **environment):
+    script = f"import sys; sys.path[:0] = {sys.path!r}\n" + script
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+@pytest.mark.parametrize("name", ["serpent", "json", "msgpack"])
+def test_one_mebibyte_takes_at_most_64(name):
+    result = python(MEASURE, name)
+    assert result.returncode == 0, result.stderr
+    figures = [line.split() for line in result.stdout.splitlines()]
+    assert len(figures) >= 12
+    too_much = [figure for figure in figures if float(figure[2]) > 64 or float(figure[3]) > 64]
+    assert not too_much
+    if os.environ.get("PYROIPC_SHOW_FIGURES"):
+        print(result.stdout)
+
+
+@pytest.mark.parametrize("variable", ["", "1"], ids=["C", "pure"])
+def test_nesting_with_stacks_of_512_kib(variable):
+    result = python(SMALL_STACKS, MSGPACK_PUREPYTHON=variable)
+    assert result.returncode == 0, (result.returncode, result.stderr[-2000:])

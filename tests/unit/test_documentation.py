@@ -1,0 +1,188 @@
+"""Tables and bytes in the documentation are those of the code."""
+
+from __future__ import annotations
+
+import enum
+import re
+import sys
+import types
+from array import array
+from collections import OrderedDict
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from uuid import UUID
+
+import pyroipc
+import pytest
+from pyroipc.context import current_context
+from pyroipc.errors import SerializeError
+from pyroipc.protocol import state
+from pyroipc.protocol.hello import Hello
+from pyroipc.serializers import table
+from pyroipc.wire import message as wire_message
+from pyroipc.wire.message import Limits
+from pyroipc.wire.native import Decoder, encode
+from tests.support.pages import DOCS, blocks, code_of, hex_bytes, matches, table_after
+
+WIRE = "reference/wire-protocol.md"
+
+# ----------------------------------------------------------------------------- wire-protocol.md
+
+
+def test_kinds():
+    documented = {int(row[0]): row[1] for row in table_after(WIRE, "kinds")}
+    assert documented == dict(wire_message.KINDS)
+
+
+def test_flags():
+    documented = {code_of(row[0]): row[1] for row in table_after(WIRE, "flags")}
+    for value, name in documented.items():
+        assert getattr(wire_message, name) == int(value, 16)
+    assert sum(int(value, 16) for value in documented) == wire_message.KNOWN_FLAGS
+
+
+def test_states():
+    documented = {}
+    for before, event, after in table_after(WIRE, "states"):
+        documented.setdefault(before, {})[event] = after
+    final = {state.ENDED, state.FAILED}
+    code = {key: dict(value) for key, value in state.TRANSITIONS.items() if key not in final}
+    assert documented == code
+
+
+def test_hello_keys():
+    documented = [code_of(row[0]) for row in table_after(WIRE, "hello keys")]
+    sent = Hello().encode().decode().splitlines()
+    assert sorted(documented) == sorted(line.partition("=")[0] for line in sent)
+
+
+def decoded(data: bytes) -> wire_message.Message:
+    decoder = Decoder(Limits())
+    decoder.get_buffer()[: len(data)] = data
+    decoder.received = len(data)
+    found = decoder.advance()
+    assert found is not None
+    assert not decoder.in_message
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(blocks(WIRE, "hex")))
+def test_bytes_are_those_of_the_code(name):
+    data = hex_bytes(WIRE, name)
+    found = decoded(data)
+    found.payload = bytes(found.payload)
+    assert b"".join(encode(found)) == data
+
+
+def test_request():
+    found = decoded(hex_bytes(WIRE, "request"))
+    json = table.get("json")
+    assert (found.kind, found.serializer_id, found.request_id) == (2, json.id, 2)
+    assert bytes(found.payload) == json.dumps_call("calc", "echo", (42,), None)
+    assert bytes(decoded(hex_bytes(WIRE, "response")).payload) == json.dumps(42)
+
+
+def test_full_request():
+    found = decoded(hex_bytes(WIRE, "full"))
+    assert found.flags == wire_message.ONEWAY | wire_message.DEADLINE | wire_message.CORRELATION
+    assert found.correlation_id == bytes(range(16))
+    assert found.time_limit == 1.5
+    assert {key: bytes(value) for key, value in found.annotations.items()} == {"TRAC": b"abc"}
+    call = table.get("json").dumps_call("calc", "clear", (), None)
+    assert bytes(found.payload) == call
+
+
+# -------------------------------------------------------------------------------- serializers
+
+
+def test_serializers():
+    text = (DOCS / "reference/serializers.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (\w+) \|", text, re.MULTILINE)
+    assert [(int(number), name, trust) for number, name, trust in rows] == [
+        (table.id_of(name), name, table.trust_of(name)) for name in table.names()
+    ]
+
+
+class Color(enum.Enum):
+    RED = 1
+
+
+class Point:
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __eq__(self, other):
+        return type(other) is Point and vars(other) == vars(self)
+
+    __hash__ = None
+
+
+NAMES = {
+    "Color": Color, "Point": Point, "array": array, "OrderedDict": OrderedDict, "date": date,
+    "datetime": datetime, "timedelta": timedelta, "Decimal": Decimal, "Fraction": Fraction,
+    "UUID": UUID,
+}  # fmt: skip
+FORMATS = ("serpent", "json", "msgpack", "marshal", "pickle")
+ARRIVES = table_after("howto/choose-a-serializer.md", "what arrives")
+
+
+@pytest.fixture
+def importable(monkeypatch):
+    """Make the two classes those of a module that both sides can import."""
+    shapes = types.ModuleType("shapes")
+    shapes.Color, shapes.Point = Color, Point
+    monkeypatch.setitem(sys.modules, "shapes", shapes)
+    for cls in (Color, Point):
+        monkeypatch.setattr(cls, "__module__", "shapes")
+
+
+@pytest.mark.parametrize("row", ARRIVES, ids=lambda row: row[0])
+@pytest.mark.usefixtures("importable")
+def test_what_arrives(row):
+    source, *cells = row
+    value = eval(code_of(source), dict(NAMES))
+    assert [what_arrives(value, name) for name in FORMATS] == [cell.strip("`") for cell in cells]
+
+
+def what_arrives(value, name) -> str:
+    serializer = table.get(name)
+    try:
+        arrived = serializer.loads(serializer.dumps(value))
+    except SerializeError:
+        return "×"
+    same = type(arrived) is type(value) and arrived == value
+    return "·" if same else repr(arrived)
+
+
+def test_something_arrives():
+    assert len(ARRIVES) > 20
+
+
+# ---------------------------------------------------------------------------------------- API
+
+
+def test_every_public_name_has_its_place():
+    text = (DOCS / "reference/api.md").read_text("utf-8")
+    missing = {name for name in pyroipc.__all__ if f"pyroipc.{name}" not in text}
+    assert missing == set(pyroipc.errors.__all__)  # a page of their own, made from the module
+
+
+def test_current_context():
+    documented = {code_of(row[0]) for row in table_after("reference/api.md", "current_context")}
+    assert documented == {name for name in dir(current_context) if not name.startswith("_")}
+
+
+# -------------------------------------------------------------------------------- this machinery
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern", "result"),
+    [
+        ("pid 12\n", "pid ...\n", True),
+        ("pid 12\n", "pid 13\n", False),
+        ("one\ntwo\n", "one...\n", False),
+    ],
+)
+def test_matches(text, pattern, result):
+    assert matches(text, pattern) is result
