@@ -1,5 +1,4 @@
-"""An object in a child process: calls, results, exceptions.
-"""
+"""An object in a child process: calls, results, exceptions."""
 
 import os
 

@@ -1,5 +1,4 @@
-"""A child that dies in the middle of a call, and a class whose constructor fails.
-"""
+"""A child that dies in the middle of a call, and a class whose constructor fails."""
 
 import os
 import signal

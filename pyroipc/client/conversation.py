@@ -53,6 +53,8 @@ _HELLO = plain_prefix(HELLO, 0, 0)
 _WELCOME = plain_prefix(WELCOME, 0, 0)
 _GOODBYE = plain_prefix(GOODBYE, 0, 0)
 _REFUSED = plain_prefix(GOODBYE, 0, REFUSED)
+_LEFT = "left"  # how the payload of a goodbye begins: what was begun was answered
+_BUSY = "busy"  # something that was begun will never be answered
 
 
 class ConversationEndedError(Exception):
@@ -80,6 +82,7 @@ class Conversation:
         "_limits",
         "_spin_seconds",
         "_state",
+        "_token",
         "channel",
         "codecs",
         "decoder",
@@ -111,6 +114,7 @@ class Conversation:
         self._limits = _limits(channel.peer, settings)
         self._spin_seconds = settings.SPIN_SECONDS
         self._handshake_seconds = settings.HANDSHAKE_TIMEOUT or None
+        self._token = os.urandom(8).hex()
         self._state = states.IDLE
         self._ahead: int | None = None  # the id of a hello that was sent by greet_ahead
         self._error: PyroError | None = None  # why the stream is of no use any more
@@ -191,6 +195,7 @@ class Conversation:
             max_message_bytes=self._limits.message_bytes,
             image=main_names.image_identity(),
             cpus=usable_cpus(),
+            session=self._token,
         )
 
     def open(self, deadline: float | None = None) -> None:
@@ -227,6 +232,10 @@ class Conversation:
         self._state = states.after(self._state, states.SEND_HELLO)
         self._ahead = self.next_id()
         self.send(encode_plain(_HELLO, self._ahead, self.hello().encode()))
+
+    def begin(self, hello: Hello) -> None:
+        """Begin a conversation without a greeting: what the peer would say is known."""
+        self._converse(hello, states.RECEIVE_HELLO)
 
     def _greet(self, deadline: float | None) -> None:
         self.check()
@@ -271,8 +280,6 @@ class Conversation:
 
     def _greeted(self, message: Message) -> None:
         """Answer the hello of the peer."""
-        if self.is_open and self.on_conversation_end is not None:
-            self.on_conversation_end()
         try:
             hello = Hello.decode(message.payload)
         except VersionMismatchError as error:
@@ -280,6 +287,12 @@ class Conversation:
                 encode_plain(_REFUSED, message.request_id, b"version: " + str(error).encode())
             )
             return
+        before = self.peer_hello
+        # Two hellos may cross; one of another end of the stream begins anew.
+        if self.is_open and before is not None and before.session != hello.session:
+            self._fail_calls(ConnectionClosedError("the peer began a new conversation"))
+            if self.on_conversation_end is not None:
+                self.on_conversation_end()
         self._converse(hello, states.RECEIVE_HELLO)
         self.send(encode_plain(_WELCOME, message.request_id, self.hello().encode()))
 
@@ -295,6 +308,8 @@ class Conversation:
             error = (VersionMismatchError if reason == "version" else ConnectionClosedError)(text)
         else:
             error = ConnectionClosedError(f"the peer ended the conversation: {text or reason}")
+            if reason == _LEFT:  # and it had answered all that it had begun
+                error.call_status = "not started"
         event = states.RECEIVE_GOODBYE
         if self._state == states.GREETING:
             if not message.flags & REFUSED:
@@ -307,14 +322,21 @@ class Conversation:
             self.on_conversation_end()
         raise ConversationEndedError(error)
 
-    def leave(self, reason: str) -> None:
-        """Say goodbye, if a conversation is going on; the stream stays open."""
+    def leave(self, reason: str, *, busy: bool = False) -> None:
+        """Say goodbye, if a conversation is going on; the stream stays open.
+
+        Args:
+            reason: for people at the other end.
+            busy: some call of the other end was begun and is not answered.
+        """
         if not self.is_open or self._state != states.OPEN:  # the latter: it is just breaking
             return
         self.is_open = False
         self._state = states.after(self._state, states.SEND_GOODBYE)
         self._fail_calls(ConnectionClosedError(f"this end left the conversation: {reason}"))
-        goodbye = encode_plain(_GOODBYE, self.next_id(), b"left: " + reason.encode())
+        goodbye = encode_plain(
+            _GOODBYE, self.next_id(), f"{_BUSY if busy else _LEFT}: {reason}".encode()
+        )
         try:
             self.send(goodbye, monotonic() + _GOODBYE_SECONDS)
         except (ConnectionClosedError, TimeoutError):

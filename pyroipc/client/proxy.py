@@ -9,15 +9,17 @@ from pyroipc.client.conversation import ID_MASK
 from pyroipc.client.session import session_for
 from pyroipc.context import context_in_use, current_context, running
 from pyroipc.errors import (
+    CommunicationError,
     ConnectionClosedError,
     DaemonError,
     ForkedConnectionError,
     ProtocolError,
     PyroError,
+    SerializeError,
 )
 from pyroipc.protocol.calls import GET_ATTRIBUTE, SET_ATTRIBUTE, read_refusal
 from pyroipc.settings import config
-from pyroipc.wire.message import ERROR, Message
+from pyroipc.wire.message import CORRELATION, DEADLINE, ERROR, RESPONSE, Message
 from pyroipc.wire.native import JOIN_BYTES, pack_header
 
 TYPE_CHECKING = False
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from pyroipc.settings import Settings
 
 _DAEMON_NAME = "Pyro.Daemon"
+_RESPONSE_FLAGS = ERROR | CORRELATION | DEADLINE
 
 
 class RemoteMethod:
@@ -62,14 +65,23 @@ class RemoteMethod:
         self._exchange = session.exchange
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the remote method and wait for its result; see :class:`Proxy` for the errors."""
+        """Call the remote method and wait for its result.
+
+        Raises:
+            SerializeError: an argument cannot be encoded; for all others see
+                :meth:`Proxy._pyroInvoke`.
+        """
         if running.get() is not None or not self._session.is_open:
             return self.__self__._pyroInvoke(self.__name__, args, kwargs)
         codec = self._codec
         # Functions that are attributes of instances go through local variables on this path: the
         # interpreter (3.11) has a fast way to load an attribute, but not to call one of these.
         dumps_call, exchange, loads = codec.dumps_call, self._exchange, codec.loads
-        payload = dumps_call(self._object_id, self.__name__, args, kwargs or None)
+        try:
+            payload = dumps_call(self._object_id, self.__name__, args, kwargs or None)
+        except SerializeError as error:
+            error.call_status = "not sent"
+            raise
         n_bytes = len(payload)
         if n_bytes > JOIN_BYTES:
             return self.__self__._pyro_send_encoded(codec, payload)
@@ -78,6 +90,7 @@ class RemoteMethod:
         message = exchange(request_id, data, None)
         if (
             message.flags
+            or message.kind != RESPONSE
             or message.serializer_id != codec.serializer_id
             or type(message) is not Message
         ):
@@ -273,6 +286,7 @@ class Proxy:
         """Call a member of the remote object with everything that the context asks for.
 
         Raises:
+            CommunicationError: the conversation failed; the error says how far the call had come.
             ConnectionClosedError: the connection ended; PeerDiedError if the peer died.
             TimeoutError: the call took longer than ``_pyroTimeout``.
             SerializeError: an argument cannot be encoded, or the result cannot be decoded.
@@ -281,14 +295,19 @@ class Proxy:
         session = self._pyro_connected()
         timeout = self._pyroTimeout
         deadline = None if timeout is None else monotonic() + timeout
-        session.open(deadline)
-        codec = self._pyro_codec()
+        try:
+            session.open(deadline)
+            codec = self._pyro_codec()
+            payload = codec.dumps_call(object_id or self._pyroObjectId, member, args, kwargs)
+        except CommunicationError as error:
+            error.call_status = "not sent"
+            raise
         request_id = session.next_id()
         oneway = member in self._pyro_oneway and object_id is None
         context = _outgoing()
         data = codec.request(
             request_id,
-            codec.dumps_call(object_id or self._pyroObjectId, member, args, kwargs),
+            payload,
             oneway=oneway,
             annotations=context[0],
             correlation_id=context[1],
@@ -320,7 +339,7 @@ class Proxy:
             if self._pyro_socket is None:
                 raise ConnectionClosedError("this proxy is closed")
             session = session_for(self._pyro_socket, self._pyro_settings)
-            session.retain()
+            session.retain(self)
             self.__dict__["_pyro_session"] = session
         return session
 
@@ -376,7 +395,7 @@ class Proxy:
         self.__dict__["_pyro_known"] = False
         self._pyro_forget_methods()
         if session is not None and self._pyro_pid == os.getpid():
-            session.release()
+            session.release(self)
 
     # --- manners -------------------------------------------------------------------------------
 
@@ -435,6 +454,13 @@ def _take_annotations(annotations: Mapping[str, Any] | None) -> None:
 
 
 def _result(codec: CallCodec, message: Message) -> Any:
+    if (
+        message.kind != RESPONSE
+        or message.flags & ~_RESPONSE_FLAGS
+        or message.buffers
+        or message.descriptors
+    ):
+        raise ProtocolError(f"the answer is not one that this version understands: {message!r}")
     _take_annotations(message.annotations)
     if message.serializer_id != codec.serializer.id:
         if message.serializer_id == 0 and message.flags & ERROR:

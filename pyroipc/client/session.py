@@ -16,6 +16,7 @@ from __future__ import annotations
 import threading
 from itertools import repeat
 from time import monotonic
+from weakref import WeakSet
 
 from pyroipc.client import sharing
 from pyroipc.client.conversation import Conversation, ConversationEndedError
@@ -25,7 +26,16 @@ from pyroipc.protocol import state as states
 from pyroipc.protocol.calls import refusal
 from pyroipc.settings import config
 from pyroipc.transports.stream import WokenError
-from pyroipc.wire.message import ANSWER, GOODBYE, HELLO, PING, PONG, REQUEST, WELCOME, Message
+from pyroipc.wire.message import (
+    GOODBYE,
+    HELLO,
+    PING,
+    PONG,
+    REQUEST,
+    RESPONSE,
+    WELCOME,
+    Message,
+)
 from pyroipc.wire.native import encode_plain, plain_prefix
 
 TYPE_CHECKING = False
@@ -37,6 +47,7 @@ if TYPE_CHECKING:
     from pyroipc.transports.stream import StreamChannel
 
 NO_WAIT = False  # the argument of Lock.acquire that makes it a try
+_ANSWERS = (RESPONSE, WELCOME, PONG)
 _FOLLOW_SECONDS = 1.0
 """A follower looks for itself whether somebody leads, at least this often."""
 
@@ -86,7 +97,7 @@ class Session(Conversation):
         """Received, and not handed on yet."""
         self.waiters: dict[int, _Waiter] = {}
         self._abandoned: set[int] = set()  # requests whose answers may still come
-        self._users = 0  # proxies
+        self._users: WeakSet[object] = WeakSet()  # proxies
         sharing.sessions.add(self)
 
     def _make_locks(self) -> None:
@@ -167,7 +178,7 @@ class Session(Conversation):
                     except WokenError:
                         continue  # it was meant for a server loop that shares this session
                 self.arrived = decoder.advance()
-            elif message.request_id == request_id and message.kind & ANSWER:
+            elif message.request_id == request_id and message.kind in _ANSWERS:
                 self.arrived = None
                 return message
             else:
@@ -324,7 +335,7 @@ class Session(Conversation):
         self.arrived = None
 
     def _dispatch(self, message: Message) -> None:
-        if message.kind & ANSWER:
+        if message.kind in _ANSWERS:
             waiter = self.waiters.get(message.request_id)
             if waiter is not None:
                 waiter.message = message
@@ -337,20 +348,21 @@ class Session(Conversation):
             if self.on_request is None:
                 raise ProtocolError("the peer sent a request, but this end hosts no objects")
             self.on_request(message)
+        # CANCEL comes too late here: what was received is run. CREDIT and ITEM are for later.
 
     def _drop_late_answer(self, request_id: int) -> None:
         self._abandoned.discard(request_id)
         if not self._abandoned:
             sharing.unquiet.discard(self)
 
-    def retain(self) -> None:
-        """Count one more proxy that uses this session."""
-        self._users += 1
+    def retain(self, user: object) -> None:
+        """Note that a proxy uses this session, until it releases it or is gone."""
+        self._users.add(user)
 
-    def release(self) -> None:
+    def release(self, user: object) -> None:
         """Say goodbye if this end has no more use for the conversation."""
-        self._users -= 1
-        if self._users <= 0 and self.on_request is None:
+        self._users.discard(user)
+        if not self._users and self.on_request is None:
             self.leave("its proxies were released")
 
     def disown(self) -> None:

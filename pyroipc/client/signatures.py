@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _TEXT_MAX = 4000
 """Longer texts are not parsed: nobody wrote such a signature, and the parser recurses."""
 
+_NESTING_MAX = 200
+# What makes the parser recurse, in C: too much of it would overflow the stack of a thread.
+_NESTING = re.compile(r"[(\[{~+*.-]|\b(?:not|lambda|if|await)\b")
+
 # The repr of an object that has no literal, such as <object object at 0x7f00>, as a default.
 _OPAQUE = re.compile(r"(?<==)\s?<[^<>]*(?:<[^<>]*>[^<>]*)*>")
 _PLACEHOLDER = re.compile(r"_opaque_(\d+)_")
@@ -57,7 +61,11 @@ def read_signature(text: str | None) -> Signature:
         The signature: literal defaults as values, other defaults as :class:`SourceText`,
         annotations as strings. ``(*args, **kwargs)`` if there is no text or it cannot be read.
     """
-    if not isinstance(text, str) or len(text) > _TEXT_MAX:
+    if (
+        not isinstance(text, str)
+        or len(text) > _TEXT_MAX
+        or len(_NESTING.findall(text)) > _NESTING_MAX
+    ):
         return _UNKNOWN
     reader = _Reader(text, ())
     definition = _parsed(reader.source)
@@ -71,7 +79,7 @@ def read_signature(text: str | None) -> Signature:
             list(reader.parameters(definition.args)),
             return_annotation=reader.annotation(definition.returns),
         )
-    except (ValueError, RecursionError):  # a name twice, say
+    except (ValueError, RecursionError, MemoryError):  # a name twice, say
         return _UNKNOWN
 
 

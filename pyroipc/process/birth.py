@@ -77,7 +77,13 @@ class Order:
         session.open(deadline)
         if not self._request_id:
             self.send(*recipe, deadline=deadline)
-        answer = session.exchange(self._request_id, [], deadline)
+        channel = session.channel
+        # Looking for the answer would only take the CPU from the child, which has a lot to do.
+        spin, channel.spin = channel.spin, None
+        try:
+            answer = session.exchange(self._request_id, [], deadline)
+        finally:
+            channel.spin = spin
         if answer.flags & ERROR:
             refused = not answer.serializer_id
             error = read_refusal(answer.payload) if refused else None
@@ -93,9 +99,8 @@ class Birth:
     parent's copies are closed, and no fork in another thread came in between. If the child could
     not be started, the parent's ends are closed as well.
 
-    As much as possible is made before the child: the session, and the hello, which the child
-    finds when it comes to life. After a fork every page of memory that is written to has to be
-    copied first.
+    As much as possible is made before the child, and what it is to read is sent already. After a
+    fork every page of memory that is written to has to be copied first.
     """
 
     __slots__ = ("far", "life", "near", "order", "our_life", "session")
@@ -108,7 +113,6 @@ class Birth:
                 lifeline.prepare(self.life)
                 channel = open_channel(self.near, own_pair_peer(), owned=True)
                 self.session = Session(channel, settings)
-                self.session.greet_ahead()
                 self.order = Order(self.session)
             except BaseException:
                 self.life.close()

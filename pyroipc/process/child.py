@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn, TypeAlias
 
+    from pyroipc.protocol.hello import Hello
     from pyroipc.settings import Settings
 
     Recipe: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
@@ -109,11 +110,12 @@ class Service:
         """In the parent, after the fork: undo the references that go round in circles."""
         self._daemon.registry.entries.clear()
 
-    def run(self, on_tick: Callable[[], None] | None = None) -> int:
+    def run(self, on_tick: Callable[[], None] | None = None, hello: Hello | None = None) -> int:
         """Serve until told to stop, or until the other end is gone; return the exit code.
 
         Args:
             on_tick: called about once a second while nothing happens.
+            hello: what the other end would say, if it is known; then it does not.
 
         Raises:
             ProtocolError: the other end broke the rules of the protocol.
@@ -121,6 +123,8 @@ class Service:
         descriptors.own(self._far)
         sharing.sessions.add(self._session)
         self._session.channel.on_tick = on_tick
+        if hello is not None:
+            self._session.begin(hello)
         try:
             self._daemon.requestLoop()
         finally:
@@ -131,19 +135,22 @@ class Service:
         return FAILED_START_EXIT_CODE if self._own.failed else 0
 
 
-def run(make: Callable[[], Service], life: socket.socket, parent: int = 0) -> NoReturn:
+def run(
+    make: Callable[[], Service], life: socket.socket, parent: int = 0, hello: Hello | None = None
+) -> NoReturn:
     """Be a child process until told to stop or left alone; never returns and never raises.
 
     Args:
         make: makes or gives the service that this process is for.
         life: our end of the lifeline.
         parent: the process whose direct child we are, and which we must not outlive; or 0.
+        hello: what that process would say, if it is known.
     """
     code = CRASH_EXIT_CODE
     try:
-        lifeline.arm(life)
+        lifeline.arm(life, parent)
         take_signals()
-        code = make().run(_parent_check(parent) if parent else None)
+        code = make().run(_parent_check(parent) if parent else None, hello)
     except BaseException:  # noqa: BLE001 - the stack below may be the parent's
         _report()
     finally:

@@ -6,15 +6,19 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import os
 import sys
+import threading
 
 from pyroipc.process import child, descriptors
 from pyroipc.process.birth import Birth
 from pyroipc.process.watching import Child
+from pyroipc.serializers.main_names import child_identity
+from pyroipc.server.exposure import exposed_members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyroipc.process.birth import Order
     from pyroipc.process.child import Recipe
+    from pyroipc.protocol.hello import Hello
     from pyroipc.settings import Settings
 
 
@@ -33,26 +37,46 @@ def start_by_fork(recipe: Recipe, settings: Settings) -> tuple[Child, Order]:
     """
     _flush()
     parent = os.getpid()
+    alone = threading.active_count() == 1 and count_threads() == 1
     with descriptors.lock, Birth(settings) as birth:
         service = child.Service(birth.far, settings, recipe)
         service.give_away()
+        if isinstance(recipe[0], type):
+            exposed_members(recipe[0], public=True)  # once here, not in each child
+        hello = None
+        if alone:
+            hello = birth.session.hello()
+        else:
+            # Somebody's lock may have been held, and nobody will give it back in the child: so
+            # it has to answer within HANDSHAKE_TIMEOUT.
+            birth.session.greet_ahead()
         birth.order.send()
         try:
-            pid = _fork()
+            pid = _fork(alone)
             if not pid:
                 child.forget_exit_functions()
-                child.run(lambda: service, birth.life, parent)
+                child.run(lambda: service, birth.life, parent, hello)
+            if hello is not None:
+                birth.session.begin(_hello_of_child(hello, pid))
             return Child(pid, birth.our_life), birth.order
         finally:
             service.forget()
 
 
-def _fork() -> int:
+def _hello_of_child(hello: Hello, pid: int) -> Hello:
+    """Return what a child that was forked just now would say."""
+    hello.pid = pid
+    hello.image = child_identity(pid)
+    hello.features |= {"objects"}
+    return hello
+
+
+def _fork(alone: bool) -> int:  # noqa: FBT001
     """Fork with all signals blocked; the child unblocks them when it has taken leave of ours."""
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
     pid = -1
     try:
-        pid = _fork_silently()
+        pid = os.fork() if alone else _fork_silently()
     finally:
         if pid:
             _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
@@ -62,10 +86,6 @@ def _fork() -> int:
 def _fork_silently() -> int:
     """Fork; no warning about threads, for whoever asked for a fork in a threaded process."""
     if sys.version_info < (3, 12):
-        return os.fork()
-    import threading
-
-    if threading.active_count() == 1 and count_threads() == 1:
         return os.fork()
     import warnings
 

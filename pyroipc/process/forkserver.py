@@ -134,6 +134,7 @@ def start_by_server(settings: Settings) -> tuple[Child, Order]:
         raise ValueError("start='forkserver' needs Linux; use start='spawn'")
     request = _request(settings)
     with descriptors.lock, Birth(settings) as birth:
+        birth.session.greet_ahead()
         status, write_end = os.pipe()
         descriptors.own_number(status)
         try:

@@ -37,6 +37,7 @@ def start_fresh(settings: Settings) -> tuple[Child, Order]:
         StartupError: it is not known which program the interpreter is.
     """
     with descriptors.lock, Birth(settings) as birth:
+        birth.session.greet_ahead()
         rest = f"{settings.as_dict()!a}, {os.getpid()}"
         pid = start_interpreter("bootstrap", birth.theirs(), rest)
         return Child(pid, birth.our_life), birth.order

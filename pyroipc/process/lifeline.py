@@ -40,12 +40,18 @@ def prepare(end: socket.socket) -> None:
         fcntl.fcntl(end, fcntl.F_SETFL, os.O_RDWR | os.O_ASYNC | os.O_NONBLOCK)
 
 
-def arm(end: socket.socket) -> None:
-    """In the child: end this process when the other end closes. If it has closed, end at once."""
+def arm(end: socket.socket, parent: int) -> None:
+    """In the child: end this process when the other end closes. If it has closed, end at once.
+
+    Args:
+        end: our end.
+        parent: the process that holds the other end if it is our parent, else 0.
+    """
     descriptors.own(end)
     if _HAVE_SIGNAL:
         fcntl.fcntl(end, fcntl.F_SETOWN, os.getpid())
-        if _has_ended(end):  # before there was anybody to send a signal to
+        # It may have closed before there was anybody to send a signal to.
+        if os.getppid() != parent if parent else _has_ended(end):
             os._exit(ORPHAN_EXIT_CODE)
     else:
         _watch_in_a_thread(end)

@@ -56,7 +56,7 @@ def start(control: int, life: int) -> NoReturn:
         life: that of our end of the lifeline.
     """
     bootstrap.keep_only(control, life)
-    lifeline.arm(bootstrap.adopt(life))
+    lifeline.arm(bootstrap.adopt(life), 0)
     child.take_signals()
     sock = bootstrap.adopt(control)
     descriptors.own(sock)

@@ -55,19 +55,17 @@ class Lease:
 
     def __init__(self, host: Host, session: Session) -> None:
         self.host = host
-        self._session = weakref.ref(session)
         self._sock: socket.socket = session.channel.sock
         self._lock = threading.RLock()
         self._asked = False
         self._closed = False
+        self._session = weakref.ref(session, self._drop)
+        _leases.add(self)  # the callback needs the reference, and the reference needs us
         _watch_the_exit()
-        _leases.add(self)
-        self._finalizer = weakref.finalize(session, self._drop)
-        self._finalizer.atexit = False
 
-    def _drop(self) -> None:
+    def _drop(self, _: object) -> None:
         """Nobody uses the connection any more. Called by the garbage collector: never waits."""
-        if self.host.owner != os.getpid():
+        if self._closed or self.host.owner != os.getpid():
             return
         self.host.stopping = True
         descriptors.close_soon(self._sock)
@@ -169,7 +167,6 @@ class Lease:
     def _finish(self) -> None:
         """Give back what it held. What still runs is watched from the list of dropped ones."""
         self._closed = True
-        self._finalizer.detach()
         session = self._session()
         with descriptors.lock:
             if session is not None:

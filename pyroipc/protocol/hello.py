@@ -8,12 +8,13 @@ people what they connected, and the other side what it may send.
 key                value
 =================  ==========================================================================
 library            name and version, such as ``pyroipc 0.1.0``
-python             implementation and version, such as ``CPython 3.11.7``
+python             implementation and version, such as ``cpython 3.11.7``
 protocol           the version of the native dialect
 features           names of optional abilities, separated by commas
 serializers        names of the serializers that the sender accepts, separated by commas
 max-message-bytes  the largest message that the sender accepts
 pid                process id of the sender
+session            a random token of the sender's end, the same as long as that lives
 cpus               bit mask of the CPUs that the sender may use, in hexadecimal
 image              descent of the sender's interpreter: tells forks of one process apart
 =================  ==========================================================================
@@ -53,6 +54,7 @@ class Hello:
         "protocol",
         "python",
         "serializers",
+        "session",
     )
 
     def __init__(
@@ -67,6 +69,7 @@ class Hello:
         pid: int | None = None,
         image: str = "",
         cpus: int = 0,
+        session: str = "",
     ) -> None:
         self.library = library
         self.python = python
@@ -77,6 +80,7 @@ class Hello:
         self.pid = os.getpid() if pid is None else pid
         self.image = image
         self.cpus = cpus
+        self.session = session
 
     def describe(self) -> str:
         """Say in words what this side is, for error messages."""
@@ -94,6 +98,7 @@ class Hello:
             "pid": self.pid,
             "image": self.image,
             "cpus": f"{self.cpus:x}",
+            "session": self.session,
         }
         return "".join(f"{key}={value}\n" for key, value in facts.items()).encode()
 
@@ -118,6 +123,7 @@ class Hello:
                 pid=_number(facts.get("pid", "0"), 1 << 31),
                 image=facts.get("image", ""),
                 cpus=_number(facts.get("cpus", "0"), 1 << 16384, base=16),
+                session=facts.get("session", ""),
             )
         except (ValueError, KeyError) as error:
             raise ProtocolError(f"the peer's hello cannot be read: {error!r}") from None

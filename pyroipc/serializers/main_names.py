@@ -187,6 +187,18 @@ def image_identity() -> str:
     return _image.identity()
 
 
+def child_identity(pid: int) -> str:
+    """Return the :func:`image_identity` of a child that was forked just now.
+
+    Args:
+        pid: the child; this process has not forked again since.
+    """
+    if len(_image.lineage) >= _MAX_FORKS:
+        return ""  # it started over, and is a stranger
+    own = _image.identity()
+    return f"{own}{'/' if _image.lineage else ''}{_image.generation}.{pid}"
+
+
 def common_generation(
     ours: tuple[tuple[int, int], ...], theirs: tuple[tuple[int, int], ...]
 ) -> int:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DAEMON_NAME = "Pyro.Daemon"
 """The object id of the daemon's own object in every daemon."""
+_SERVER_TYPES = ("thread", "multiplex")
 _THREADS_MAX = 80
 _SHUTDOWN_SECONDS = 5.0
 
@@ -185,6 +186,11 @@ class Daemon:
                 raise DaemonError("this daemon is closed; make a new one")
             if self._loop is not None:
                 raise DaemonError("the request loop of this daemon runs already")
+            if self._settings.SERVERTYPE not in _SERVER_TYPES:
+                raise DaemonError(
+                    f"SERVERTYPE {self._settings.SERVERTYPE!r} is unknown: "
+                    f"{' or '.join(_SERVER_TYPES)}"
+                )
             session = self._serving_session()
             dispatcher = Dispatcher(self.registry, self._single)
             handler = ServerSession(
@@ -211,7 +217,7 @@ class Daemon:
         try:
             loop.run(loopCondition)
         finally:
-            session.leave("the daemon stopped serving")
+            session.leave("the daemon stopped serving", busy=loop.is_busy)
             conversation_ended()
             session.on_conversation_end = None
             session.on_request = None

@@ -110,7 +110,9 @@ def expose(target: _T) -> _T:
         if not accessors:
             raise AttributeError("a property without getter and setter cannot be exposed")
         _check_public(accessors[0].__name__)
-        setattr(_newest(accessors, sys._getframe(1).f_locals.get("__qualname__")), EXPOSED, True)
+        # The class body that uses the decorator tells which accessor is its own.
+        body = sys._getframe(1).f_locals.get("__qualname__")  # noqa: SLF001
+        setattr(_newest(accessors, body), EXPOSED, True)
         return target
     function = getattr(target, "__func__", target)
     name: str | None = getattr(function, "__name__", None)

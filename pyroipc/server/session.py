@@ -10,7 +10,7 @@ from __future__ import annotations
 from pyroipc.context import CallContext, running
 from pyroipc.errors import ProtocolError
 from pyroipc.protocol.calls import refusal
-from pyroipc.wire.message import BATCH, BLOB, ONEWAY
+from pyroipc.wire.message import BATCH, BLOB, COMPRESSED, ERROR, ONEWAY, STREAM
 from pyroipc.wire.native import JOIN_BYTES, pack_header
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyroipc.server.dispatcher import Dispatcher
     from pyroipc.wire.message import Message
 
-_NOT_YET = BATCH | BLOB
+_NOT_YET = BATCH | BLOB | STREAM | COMPRESSED | ERROR
 
 
 class ServerSession:
@@ -78,8 +78,8 @@ class ServerSession:
         codec = None
         try:
             codec = self._codecs.get(message.serializer_id) or self._codec(message.serializer_id)
-            if message.flags & _NOT_YET:
-                raise ProtocolError("batches and blobs are not supported by this version")
+            if message.flags & _NOT_YET or message.buffers or message.descriptors:
+                raise ProtocolError(f"not supported by this version: {message!r}")
             loads_call, dumps = codec.loads_call, codec.dumps  # see RemoteMethod on locals
             try:
                 object_id, member, args, kwargs = loads_call(message.payload)

@@ -20,7 +20,7 @@ HELLO = 1
 REQUEST = 2
 """A call; answered by one response, unless ONEWAY is set."""
 PING = 3
-"""Are you there? Answered by a pong with the same payload."""
+"""Are you there? Answered by a pong with the same payload, of which 64 bytes are echoed."""
 CANCEL = 4
 """The caller no longer wants the answer to its request of this id."""
 CREDIT = 5

@@ -1,5 +1,7 @@
 """Whose socket it is: sharing, releasing, shutting down, starting again; deadlines; trust."""
 
+# ruff: noqa: SIM117 - a host and the proxies that use it read best one inside of the other
+
 from __future__ import annotations
 
 import contextlib
@@ -86,6 +88,27 @@ def test_proxies_after_each_other_on_one_socket(pair):
             proxy._pyroRelease()
         del proxy
     host.stop()
+
+
+def test_a_proxy_that_is_gone_does_not_keep_the_conversation_open():
+    made = []
+
+    @pyroipc.expose
+    class Counter:
+        def count(self):
+            made.append(id(self))
+            return len(made)
+
+    with hosted({"counter": Counter}) as (sock, _):
+        for i in range(1, 4):
+            forgotten = Proxy("counter", connected_socket=sock)
+            assert forgotten._pyroBind()
+            del forgotten
+            gc.collect()
+            with Proxy("counter", connected_socket=sock) as proxy:
+                assert proxy.count() == i
+                session = proxy._pyro_session
+            assert not session.is_open
 
 
 def test_daemons_after_each_other_on_one_socket(pair):

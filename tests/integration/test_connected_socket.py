@@ -1,5 +1,7 @@
 """Calls over a connected socket: between threads and between processes, with each serializer."""
 
+# ruff: noqa: SIM117 - a host and the proxies that use it read best one inside of the other
+
 from __future__ import annotations
 
 import inspect
@@ -166,7 +168,7 @@ def test_missing_members_name_what_there_is(thing):
     "member", ["_private", "unlisted", "limit", "__init__", "__class__", "__reduce__", "a.b", ""]
 )
 def test_the_server_refuses_what_the_proxy_would_not_ask_for(thing, member):
-    with pytest.raises(AttributeError, match="exposed: .*add"):
+    with pytest.raises(AttributeError, match=r"exposed: .*add"):
         thing._pyroInvoke(member, (), {})
     for access, args in (("__getattr__", (member,)), ("__setattr__", (member, 1))):
         with pytest.raises(AttributeError):
@@ -176,7 +178,7 @@ def test_the_server_refuses_what_the_proxy_would_not_ask_for(thing, member):
 
 def test_unknown_objects(near):
     other = Proxy("other", connected_socket=near._pyro_socket)
-    with pytest.raises(pyroipc.DaemonError, match="'other'.*thing"):
+    with pytest.raises(pyroipc.DaemonError, match=r"'other'.*thing"):
         other.echo(1)
     other._pyroRelease()
     assert near.echo(1) == 1
@@ -189,7 +191,7 @@ def test_an_object_that_exposes_nothing():
 
     with hosted({"closed": Closed()}) as (sock, _):
         proxy = Proxy("closed", connected_socket=sock)
-        with pytest.raises(pyroipc.PyroError, match="@pyroipc.expose"):
+        with pytest.raises(pyroipc.PyroError, match=r"@pyroipc\.expose"):
             proxy.method()
         proxy._pyroRelease()
 

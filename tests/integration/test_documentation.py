@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.support.pages import DOCS, blocks, matches, programs
 from tests.support.snippets import run_python, run_script
 

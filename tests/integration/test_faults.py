@@ -630,7 +630,7 @@ def test_the_deadline_holds_for_the_whole_call(piece):
 
 
 def test_the_deadline_holds_for_the_first_use(pair):
-    near, far = pair
+    near, _far = pair
     proxy = Proxy("thing", connected_socket=near, settings=json_settings(COMMTIMEOUT=0.2))
     start = monotonic()
     with pytest.raises(pyroipc.TimeoutError):

@@ -10,6 +10,7 @@ import gc
 import socket
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -50,8 +51,9 @@ class Conversations(RuleBasedStateMachine):
 
     def settle(self):
         self.gate.opened.set()
-        for worker, value in self.held:
+        for worker, value, gate in self.held:
             assert worker.result() == value
+            gate._pyroRelease()
         self.held = []
         wait_until(lambda: not self.gate.running, "the calls that were given up have ended")
         self.gate.opened.clear()
@@ -89,12 +91,9 @@ class Conversations(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1))
     def fail(self, which):
         self.count += 1
-        try:
+        with pytest.raises(ValueError) as caught:
             self.proxies[which].fail("ValueError", self.count)
-        except ValueError as error:
-            assert error.args == (self.count,)
-        else:
-            raise AssertionError("no error came")
+        assert caught.value.args == (self.count,)
 
     @rule(which=st.integers(0, 1))
     def attribute(self, which):
@@ -117,7 +116,7 @@ class Conversations(RuleBasedStateMachine):
         self.count += 1
         gate = Proxy("gate", connected_socket=self.near, settings=SETTINGS)
         value = self.count
-        self.held.append((Worker(gate.hold, value), value))
+        self.held.append((Worker(gate.hold, value), value, gate))
         self.gate.wait_entered()
 
     @rule()

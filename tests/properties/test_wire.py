@@ -1,4 +1,4 @@
-"""The native dialect: what is encoded arrives, however it is cut; whatever arrives, nothing breaks."""
+"""The native dialect: what is encoded arrives, however cut; whatever arrives, nothing breaks."""
 
 from __future__ import annotations
 

@@ -36,6 +36,10 @@ def unix_pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair()
 
 
+HANDLERS_RUN = sys.version_info[:2] != (3, 13)
+"""CPython 3.13 (python/cpython#130279) at times forgets the handlers of a frame in which a signal
+handler raises, in plain Python too; what must hold after Ctrl-C cannot be tested there."""
+
 PAIRS = {"unix": unix_pair, "tcp": tcp_pair}
 
 

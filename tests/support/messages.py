@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 from hypothesis import strategies as st
@@ -116,7 +117,7 @@ def splits(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     """Cut data at these offsets (taken modulo its length)."""
     offsets = sorted({cut % (len(data) + 1) for cut in cuts})
     edges = [0, *offsets, len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return [data[a:b] for a, b in itertools.pairwise(edges) if b > a]
 
 
 def bytewise(data: bytes) -> list[bytes]:

@@ -88,7 +88,7 @@ def hello_frame(kind: int = HELLO, request_id: int = 1, **facts: Any) -> bytes:
 
 def call_frame(
     request_id: int, member: str, *args: Any, object_id: str = "thing", flags: int = 0
-) -> bytes:  # noqa: E501
+) -> bytes:
     """Encode a call with json."""
     call = {"object": object_id, "method": member, "params": args, "kwargs": {}}
     return plain(REQUEST, request_id, json.dumps(call).encode(), JSON, flags)

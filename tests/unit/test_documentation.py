@@ -13,8 +13,9 @@ from decimal import Decimal
 from fractions import Fraction
 from uuid import UUID
 
-import pyroipc
 import pytest
+
+import pyroipc
 from pyroipc.context import current_context
 from pyroipc.errors import SerializeError
 from pyroipc.protocol import state

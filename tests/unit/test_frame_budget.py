@@ -21,8 +21,7 @@ less writes the new number. The plain call is the one with pickle."""
 
 @pytest.mark.parametrize("serializer", sorted(FRAMES))
 def test_frames_of_a_plain_call(serializer):
-    entered: list[str] = []
-    counting = False
+    entered, counting = [], False
 
     def profile(frame, event, _):
         if event == "call" and counting:

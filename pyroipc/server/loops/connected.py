@@ -108,6 +108,11 @@ class ConnectedLoop:
         for helper in list(self._helpers):
             helper.join(max(0.0, deadline - monotonic()))
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether some thread still runs a call that it may never answer, after the loop ended."""
+        return any(helper.is_alive() for helper in list(self._helpers))
+
     def stop(self) -> None:
         """Make :meth:`run` return as soon as its thread is not in a method; any thread."""
         self._stopping = True

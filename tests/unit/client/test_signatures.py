@@ -66,7 +66,8 @@ def test_what_cannot_be_read(text):
     "text",
     ["(a=" + "-" * 3900 + "1)", "(a=" + "not " * 900 + "1)", "(a=" + "2**" * 1200 + "2)",
      "(a=" + "(" * 199 + ")" * 199 + ")", "(a=x" + ".y" * 1900 + ")", "(a=x" + "()" * 1900 + ")",
-     "(a=" + "lambda:" * 550 + "1)", "(a=" + "1 if 1 else " * 300 + "1)", "(a" + ",a" * 1900 + ")"],
+     "(a=" + "lambda:" * 550 + "1)", "(a=" + "1 if 1 else " * 300 + "1)",
+     "(a" + ",a" * 1900 + ")"],
 )  # fmt: skip
 def test_hostile_texts_in_a_thread_with_a_small_stack(text):
     found = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import string
+from typing import ClassVar
 
 import pytest
 
@@ -42,7 +43,7 @@ class Base:
 @expose
 class Whole(Base):
     attribute = 5
-    function_list = [len]
+    functions = (len,)
 
     class Inner:
         pass
@@ -297,9 +298,9 @@ def test_what_cannot_be_exposed(thing):
 
 
 def test_behavior_checks_its_arguments():
-    with pytest.raises(TypeError, match="parentheses|arguments"):
+    with pytest.raises(TypeError, match=r"parentheses|arguments"):
         behavior(Parts)
-    with pytest.raises(ValueError, match="percall"):
+    with pytest.raises(ValueError, match=r"percall"):
         behavior(instance_mode="sometimes")
     with pytest.raises(TypeError):
         behavior(instance_creator=5)
@@ -313,7 +314,7 @@ def test_behavior_checks_its_arguments():
 class Watched(Parts):
     """Notes whatever is looked up on its instances."""
 
-    looked_up: list[str] = []
+    looked_up: ClassVar[list[str]] = []
 
     def __getattribute__(self, name):
         if not name.startswith("_written"):
@@ -350,7 +351,7 @@ def test_hostile_names_reach_nothing(dispatcher, target):
     refused = 0
     for name in hostile_names():
         if name not in methods and name not in {"__getattr__", "__setattr__"}:
-            with pytest.raises(AttributeError, match="exposed: .*read_only"):
+            with pytest.raises(AttributeError, match=r"exposed: .*read_only"):
                 dispatcher.find(target, name)
             refused += 1
         if name not in exposed or name in methods:
