@@ -193,8 +193,10 @@ def leave(code: int) -> NoReturn:
 
 
 def _report() -> None:
+    kind, error, traceback = sys.exc_info()
     try:
-        sys.excepthook(*sys.exc_info())
+        if kind is not None and error is not None:
+            sys.excepthook(kind, error, traceback)
     except BaseException:  # noqa: BLE001, S110 - there is nobody else to tell
         pass
 

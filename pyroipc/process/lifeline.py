@@ -18,24 +18,21 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 
 from pyroipc.process import descriptors
 
-ORPHAN_EXIT_CODE = 69
-"""The exit code of a child that finds that its parent is gone (nobody is left to see it)."""
-_HAVE_SIGNAL = False
-try:
+if sys.platform == "linux":
     import fcntl
 
-    _HAVE_SIGNAL = hasattr(fcntl, "F_SETSIG")
-except ImportError:
-    pass
+ORPHAN_EXIT_CODE = 69
+"""The exit code of a child that finds that its parent is gone (nobody is left to see it)."""
 _SIGKILL = 9  # the module signal need not be loaded for it
 
 
 def prepare(end: socket.socket) -> None:
     """In the parent: set what belongs to the open socket and not to the process that holds it."""
-    if _HAVE_SIGNAL:
+    if sys.platform == "linux":
         fcntl.fcntl(end, fcntl.F_SETSIG, _SIGKILL)
         fcntl.fcntl(end, fcntl.F_SETFL, os.O_RDWR | os.O_ASYNC | os.O_NONBLOCK)
 
@@ -48,7 +45,7 @@ def arm(end: socket.socket, parent: int) -> None:
         parent: the process that holds the other end if it is our parent, else 0.
     """
     descriptors.own(end)
-    if _HAVE_SIGNAL:
+    if sys.platform == "linux":
         fcntl.fcntl(end, fcntl.F_SETOWN, os.getpid())
         # It may have closed before there was anybody to send a signal to.
         if os.getppid() != parent if parent else _has_ended(end):

@@ -131,9 +131,11 @@ class Lease:
             except PyroError:  # the stream has ended, or the time is up
                 return
             finally:
-                if held:
+                if held:  # not by a call: a signal handler could raise on entering it
                     held = False
-                    session.release_lead()
+                    session.lead.release()
+                    if session.waiters:
+                        session.invite()
 
     def _force(self, start: float, seconds: float) -> None:
         """It did not end by itself: first SIGTERM, then SIGKILL. A thread can only be left."""

@@ -160,7 +160,7 @@ class Limits:
         self,
         message_bytes: int = 64 << 20,
         *,
-        eager_bytes: int = 1 << 20,
+        eager_bytes: int = 64 << 10,
         buffers: int = 4096,
         setting: str = "MAX_MESSAGE_SIZE",
     ) -> None:

@@ -22,8 +22,8 @@ def test_ctrl_c_in_a_call(start):
         with pyroipc.spawn(Counter, start=sys.argv[1]) as counter:
             for number in range(5):
                 timer = threading.Timer(0.1, os.killpg, (0, signal.SIGINT))
-                timer.start()
                 try:
+                    timer.start()
                     counter.slowly(0.3)
                 except KeyboardInterrupt:
                     print("interrupted", end=" ")
@@ -47,8 +47,8 @@ def test_ctrl_c_while_a_child_starts():
         before = resources()
         for delay in (0.001, 0.003, 0.01, 0.03, 0.06, 0.1):
             timer = threading.Timer(delay, os.killpg, (0, signal.SIGINT))
-            timer.start()
             try:
+                timer.start()
                 with pyroipc.spawn(time.sleep, 1, start="spawn"):
                     pass
             except KeyboardInterrupt:

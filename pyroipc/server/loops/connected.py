@@ -147,7 +147,7 @@ class ConnectedLoop:
         try:
             for held in session.try_lead:  # noqa: B007 - see transports/stream.py
                 break
-            if not held:
+            if not held or self._stopping:  # stop() may have woken the leader before this one
                 return None
             message = session.receive_request(deadline)
             self._turns += 1
