@@ -302,3 +302,25 @@ def test_circumstances_of_a_served_child(monkeypatch, tmp_path):
     monkeypatch.setenv("CIRCUMSTANCE", "strange")
     with pyroipc.spawn(Counter, start="forkserver") as counter:
         assert counter.circumstances("CIRCUMSTANCE") == (str(tmp_path), "strange")
+
+
+def context_switches(pid):
+    """Count how often the threads of a process went to sleep, which is how often they woke up."""
+    count = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/status", encoding="utf-8") as status:
+            for line in status:
+                if line.startswith("voluntary_ctxt_switches:"):
+                    count += int(line.split()[1])
+    return count
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="reads Linux's /proc")
+def test_an_idle_child_sleeps():
+    with pyroipc.spawn(Counter, start="fork") as counter:
+        for number in range(200):
+            counter.echo(number)
+        threading.Event().wait(0.5)  # the stand-by thread looks on for a moment
+        before = context_switches(counter.pid)
+        threading.Event().wait(1.5)
+        assert context_switches(counter.pid) - before <= 10

@@ -270,7 +270,8 @@ class ConnectedLoop:
             return
         try:
             idle_ticks = 0
-            seen = -1
+            turns = -1
+            was_free = False
             while not self._stopping and (deadline is None or monotonic() < deadline):
                 if idle_ticks > _IDLE_TICKS:
                     self._sleep(deadline)
@@ -279,11 +280,11 @@ class ConnectedLoop:
                     self._bell.acquire(timeout=_TICK_SECONDS)
                 if self._inbox:
                     return
-                free = not self._session.lead.locked()
-                if free and self._turns == seen:
-                    return
-                idle_ticks = 0 if free or self._turns != seen else idle_ticks + 1
-                seen = self._turns if free else -1
+                free, turned = not self._session.lead.locked(), self._turns != turns
+                if free and was_free and not turned:
+                    return  # the one who led is busy with the call of the tick before
+                idle_ticks = 0 if free or turned else idle_ticks + 1
+                was_free, turns = free, self._turns
         finally:
             self._standing_by.release()
 
