@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 _LOCAL_EAGER_BYTES = 64 << 20
 """Towards a local peer: more is not taken at once for a message that only claims to be large."""
+_OBJECTS_SECONDS = 0.5
+"""How long a proxy waits for an end that talks already to host objects as well."""
 _GOODBYE_SECONDS = 1.0
 """How long a goodbye may wait for a peer that does not read."""
 ID_MASK = 0xFFFFFFFF
@@ -257,6 +259,21 @@ class Conversation:
             self._converse(Hello.decode(message.payload), states.RECEIVE_WELCOME)
         except ProtocolError as error:
             raise self.broken(error) from None
+
+    def await_objects(self) -> bool:
+        """Say whether the other end hosts objects; wait a moment for a daemon that just starts.
+
+        Raises:
+            ConnectionClosedError, TimeoutError: as :meth:`open`.
+        """
+        deadline = monotonic() + _OBJECTS_SECONDS
+        while self.peer_hello is not None and "objects" not in self.peer_hello.features:
+            if monotonic() > deadline:
+                return False
+            with self._greeting:
+                self._greet(deadline + _OBJECTS_SECONDS)
+            threading.Event().wait(_OBJECTS_SECONDS / 50)
+        return True
 
     def check(self) -> None:
         """Raise why this session is of no use any more, if it is not.

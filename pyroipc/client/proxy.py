@@ -355,7 +355,7 @@ class Proxy:
         session = self._pyro_connected()
         timeout = self._pyroTimeout
         session.open(None if timeout is None else monotonic() + timeout)
-        if session.peer_hello is not None and "objects" not in session.peer_hello.features:
+        if not session.await_objects():
             raise DaemonError("the other end of this socket hosts no objects: it has no daemon")
         facts = self._pyroInvoke("get_metadata", (self._pyroObjectId,), {}, _DAEMON_NAME)
         self._pyro_learn(facts)

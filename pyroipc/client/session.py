@@ -40,7 +40,7 @@ from pyroipc.wire.native import encode_plain, plain_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    import _socket as socket
 
     from pyroipc.protocol.calls import Encoded
     from pyroipc.settings import Settings

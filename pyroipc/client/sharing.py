@@ -19,7 +19,7 @@ from pyroipc.wire.native import Decoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    import _socket as socket
     from collections.abc import Callable
 
     from pyroipc.client.session import Session

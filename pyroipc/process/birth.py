@@ -15,7 +15,7 @@ from pyroipc.wire.message import ERROR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    import _socket as socket
     from types import TracebackType
     from typing import Any, Self
 

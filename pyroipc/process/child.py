@@ -20,7 +20,7 @@ from pyroipc.transports.trust import own_pair_peer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    import _socket as socket
     from collections.abc import Callable
     from typing import Any, NoReturn, TypeAlias
 

@@ -11,8 +11,8 @@ every fork takes that lock first.
 
 from __future__ import annotations
 
+import _socket as socket  # the C part alone: the rest costs a fresh child 5 ms
 import os
-import socket
 import threading
 from collections import deque
 

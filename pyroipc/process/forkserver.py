@@ -12,8 +12,9 @@ their exit status by itself. What would be shared is twenty lines.
 
 from __future__ import annotations
 
+import _socket as socket  # as elsewhere: see bootstrap
+import array
 import os
-import socket
 import struct
 import sys
 import threading
@@ -77,9 +78,11 @@ class Server:
             self.control, theirs = descriptors.make_pair()
             try:
                 our_life, life = descriptors.make_pair()
-                with life:
+                try:
                     lifeline.prepare(life)
                     pid = start_interpreter("served", [theirs, life])
+                finally:
+                    life.close()
             except BaseException:
                 descriptors.close(self.control)
                 raise
@@ -96,7 +99,8 @@ class Server:
             ConnectionResetError: it is gone.
             _RefusedError: it cannot fork.
         """
-        socket.send_fds(self.control, [SIZE.pack(len(request))], ends)
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", ends))
+        self.control.sendmsg([SIZE.pack(len(request))], [rights])
         self.control.sendall(request)
         answer = self.control.recv(PID.size, socket.MSG_WAITALL)
         if len(answer) != PID.size:

@@ -18,7 +18,7 @@ from pyroipc.process.watching import Child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    import _socket as socket
 
     from pyroipc.process.birth import Order
     from pyroipc.settings import Settings

@@ -5,9 +5,10 @@ It ends when the control socket does, or with the process that started it.
 
 from __future__ import annotations
 
+import _socket as socket  # as elsewhere: see bootstrap
+import array
 import os
 import select
-import socket
 
 from pyroipc.process import bootstrap, child, descriptors, lifeline
 from pyroipc.process.forkserver import PID, SIZE, STATUS
@@ -72,7 +73,11 @@ def start(control: int, life: int) -> NoReturn:
 
 def _serve_request(sock: socket.socket, children: _Children) -> bool:
     """Fork a child as asked; False if the socket has ended."""
-    head, ends, _, _ = socket.recv_fds(sock, SIZE.size, _ENDS)
+    ends = array.array("i")
+    head, ancillary, _, _ = sock.recvmsg(SIZE.size, socket.CMSG_SPACE(_ENDS * ends.itemsize))
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            ends.frombytes(data[: len(data) - len(data) % ends.itemsize])
     if len(head) < SIZE.size or len(ends) < _ENDS:
         return False
     size = SIZE.unpack(head)[0]

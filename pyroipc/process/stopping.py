@@ -23,7 +23,7 @@ from pyroipc.server.daemon import DAEMON_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    import _socket as socket
     from typing import TypeAlias
 
     from pyroipc.client.session import Session

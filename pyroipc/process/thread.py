@@ -18,8 +18,8 @@ from pyroipc.transports.trust import own_pair_peer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket as socket
     import signal
-    import socket
 
     from pyroipc.process.child import Recipe
     from pyroipc.protocol.hello import Hello

@@ -18,8 +18,8 @@ from pyroipc.process import descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket as socket
     import signal
-    import socket
 
     from pyroipc.protocol.hello import Hello
 

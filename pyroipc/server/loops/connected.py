@@ -156,6 +156,7 @@ class ConnectedLoop:
         except (ConnectionClosedError, ProtocolError) as error:
             self._error = session.broken(error)
             self._stopping = True
+            self._ring()  # a thread that stands by may sleep
             return None
         finally:
             if held:
