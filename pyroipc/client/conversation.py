@@ -356,7 +356,7 @@ class Conversation:
         )
         try:
             self.send(goodbye, monotonic() + _GOODBYE_SECONDS)
-        except (ConnectionClosedError, TimeoutError):
+        except (ConnectionClosedError, TimeoutError, ConversationEndedError):
             pass  # the peer left first, or does not read: then it finds out otherwise
 
     def broken(self, error: PyroError) -> PyroError:

@@ -214,7 +214,7 @@ class Session(Conversation):
                 return self._await_answer(request_id, deadline)
         finally:
             if held:
-                # Not release_lead: a signal handler may raise as soon as a function is entered.
+                # Not in a function: a signal handler may raise as soon as one is entered.
                 self.lead.release()
                 if self.waiters:
                     self.invite()
@@ -225,14 +225,6 @@ class Session(Conversation):
                 raise TimeoutError("the deadline passed while waiting for the answer")
         waiter.bell.acquire(timeout=seconds)
         return None
-
-    def release_lead(self) -> None:
-        """Give up the lead, and invite a follower to take it."""
-        try:
-            self.lead.release()
-        finally:
-            if self.waiters:
-                self.invite()
 
     def invite(self) -> None:
         """Wake a follower that still has no answer, so that it leads."""
@@ -250,6 +242,8 @@ class Session(Conversation):
         """
         try:
             self.send(data, deadline)
+        except ConversationEndedError as ended:
+            raise ended.error from None
         except ConnectionClosedError as error:
             raise self.broken(error) from None
 
@@ -312,7 +306,7 @@ class Session(Conversation):
                     self._hand_on(message)
         finally:
             if held:
-                # Not release_lead: a signal handler may raise as soon as a function is entered.
+                # Not in a function: a signal handler may raise as soon as one is entered.
                 self.lead.release()
                 if self.waiters:
                     self.invite()

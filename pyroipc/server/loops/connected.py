@@ -160,7 +160,7 @@ class ConnectedLoop:
             return None
         finally:
             if held:
-                # Not release_lead: a signal handler may raise as soon as a function is entered.
+                # Not in a function: a signal handler may raise as soon as one is entered.
                 session.lead.release()
                 if session.waiters:
                     session.invite()
