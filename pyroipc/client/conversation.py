@@ -89,6 +89,7 @@ class Conversation:
         "codecs",
         "decoder",
         "explain",
+        "has_enough",
         "ids",
         "is_open",
         "on_conversation_end",
@@ -106,6 +107,8 @@ class Conversation:
         self.on_request: Callable[[Message], None] | None = None
         """Takes a request that came to a thread that waits for an answer; None: this end hosts no
         objects."""
+        self.has_enough: Callable[[], bool] | None = None
+        """Says whether so many requests wait that a sender should take no more meanwhile."""
         self.on_conversation_end: Callable[[], None] | None = None
         """Called after each conversation has ended."""
         self.explain: Explain | None = None

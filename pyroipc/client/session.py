@@ -302,6 +302,8 @@ class Session(Conversation):
                         return True
                 elif message.kind == HELLO or message.kind == PING:
                     return False
+                elif message.kind == REQUEST and self.has_enough is not None and self.has_enough():
+                    return False  # of a peer that asks and asks, and reads no answer
                 else:
                     self._hand_on(message)
         finally:

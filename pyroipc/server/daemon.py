@@ -214,13 +214,14 @@ class Daemon:
 
         session.on_conversation_end = conversation_ended
         session.on_request = loop.take
+        session.has_enough = loop.has_enough
         try:
             loop.run(loopCondition)
         finally:
             session.leave("the daemon stopped serving", busy=loop.is_busy)
             conversation_ended()
             session.on_conversation_end = None
-            session.on_request = None
+            session.on_request = session.has_enough = None
             if not session.channel.owned:
                 session.channel.make_unwakeable()
             with self._lock:

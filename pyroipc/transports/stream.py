@@ -423,8 +423,8 @@ def _atomic_bytes(sock: socket.socket) -> int:
     Linux puts what is sent on a unix stream socket into buffers of up to half the send buffer
     each, so a small piece is never divided. Such a send needs no account of how far it came.
     """
-    if sys.platform != "linux" or sock.family != socket.AF_UNIX:
-        return 0
+    if sys.platform != "linux" or sock.family != socket.AF_UNIX or sock.gettimeout():
+        return 0  # a socket with a time-out would wait in the sending call, whatever the flags
     return min(32 << 10, sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2 - 64)
 
 

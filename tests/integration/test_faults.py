@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import random
+import select
 import signal
 import socket
+import threading
 from time import monotonic
 
 import pytest
@@ -15,13 +17,18 @@ import pyroipc
 from pyroipc import (
     CommunicationError,
     ConnectionClosedError,
+    Daemon,
     MessageTooLargeError,
     PeerDiedError,
     ProtocolError,
     Proxy,
     PyroError,
+    Settings,
     VersionMismatchError,
+    expose,
 )
+from pyroipc.protocol.hello import Hello
+from pyroipc.serializers import table
 from pyroipc.wire.message import (
     ANSWER,
     CANCEL,
@@ -39,7 +46,8 @@ from pyroipc.wire.message import (
     RESPONSE,
     WELCOME,
 )
-from tests.support.hosts import Child, ThreadHost, Worker
+from pyroipc.wire.native import encode_plain, plain_prefix
+from tests.support.hosts import PATIENCE, Child, ThreadHost, Worker
 from tests.support.messages import plain
 from tests.support.raw import (
     JSON,
@@ -667,3 +675,38 @@ def test_deadlines_beyond_all_bounds(timeout):
 
 def test_answer_is_a_bit():
     assert {kind for kind in KINDS if kind & ANSWER} == {WELCOME, RESPONSE, PONG, ITEM}
+
+
+def test_a_peer_that_asks_and_reads_no_answer_is_not_read_without_end():
+    near, far = socket.socketpair()
+    settings = Settings()
+    settings.SERVERTYPE = "multiplex"
+    settings.ONEWAY_QUEUE = 50
+    daemon = Daemon(connected_socket=far, settings=settings)
+    daemon.register(Bulky(), "bulky")
+    loop = threading.Thread(target=daemon.requestLoop)
+    loop.start()
+    try:
+        greeting = Hello(serializers=["msgpack"]).encode()
+        near.sendall(encode_plain(plain_prefix(HELLO, 0, 0), 1, greeting))
+        codec = table.get("msgpack")
+        payload = codec.dumps_call("bulky", "answer", (), {})
+        request = encode_plain(plain_prefix(REQUEST, codec.id, 0), 2, payload)
+        taken = 0
+        while taken < 20_000 and select.select([], [near], [], 0.5)[1]:
+            try:
+                taken += near.send(request, socket.MSG_DONTWAIT) // len(request)
+            except BlockingIOError:
+                break
+        assert taken < 5_000, "what nobody reads the answers of must not fill the memory"
+    finally:
+        near.close()
+        loop.join(PATIENCE)
+        far.close()
+    assert not loop.is_alive()
+
+
+class Bulky:
+    @expose
+    def answer(self):
+        return b"x" * (1 << 20)

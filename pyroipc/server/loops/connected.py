@@ -186,6 +186,10 @@ class ConnectedLoop:
         self._inbox.append(message)
         self._ring()
 
+    def has_enough(self) -> bool:
+        """Say whether so many requests wait that a sender should take no more meanwhile."""
+        return len(self._inbox) >= self._oneway_max
+
     def _run_inbox(self) -> None:
         while self._inbox:
             try:
