@@ -215,10 +215,13 @@ class Daemon:
         session.on_conversation_end = conversation_ended
         session.on_request = loop.take
         session.has_enough = loop.has_enough
+        ended = False
         try:
             loop.run(loopCondition)
+            ended = True
         finally:
-            session.leave("the daemon stopped serving", busy=loop.is_busy)
+            # An exception, such as that of Ctrl-C, may have come between a call and its answer.
+            session.leave("the daemon stopped serving", busy=loop.is_busy or not ended)
             conversation_ended()
             session.on_conversation_end = None
             session.on_request = session.has_enough = None
