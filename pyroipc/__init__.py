@@ -11,12 +11,14 @@ from pyroipc.serializers import main_names as _main_names  # noqa: F401
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyroipc.client.batch import BatchProxy, batch
     from pyroipc.client.proxy import Proxy
     from pyroipc.context import current_context
     from pyroipc.errors import (
         CommunicationError,
         ConnectionClosedError,
         DaemonError,
+        DeadlockError,
         ForkedConnectionError,
         MessageTooLargeError,
         NamingError,
@@ -31,24 +33,29 @@ if TYPE_CHECKING:
         VersionMismatchError,
     )
     from pyroipc.process.spawning import spawn
-    from pyroipc.protocol.remote_errors import format_traceback, get_pyro_traceback
+    from pyroipc.protocol.blobs import SerializedBlob
+    from pyroipc.protocol.remote_errors import excepthook, format_traceback, get_pyro_traceback
     from pyroipc.serializers.classes import (
         register_class_to_dict,
         register_dict_to_class,
         unregister_class_to_dict,
         unregister_dict_to_class,
     )
-    from pyroipc.server.daemon import Daemon
-    from pyroipc.server.exposure import behavior, expose, oneway
+    from pyroipc.server.daemon import Daemon, DaemonObject
+    from pyroipc.server.exposure import behavior, callback, expose, oneway
     from pyroipc.settings import Settings, config
+    from pyroipc.uri import URI
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchProxy",
     "CommunicationError",
     "ConnectionClosedError",
     "Daemon",
     "DaemonError",
+    "DaemonObject",
+    "DeadlockError",
     "ForkedConnectionError",
     "MessageTooLargeError",
     "NamingError",
@@ -59,14 +66,19 @@ __all__ = [
     "RemoteError",
     "SecurityError",
     "SerializeError",
+    "SerializedBlob",
     "Settings",
     "StartupError",
     "TimeoutError",
+    "URI",
     "VersionMismatchError",
     "__version__",
+    "batch",
     "behavior",
+    "callback",
     "config",
     "current_context",
+    "excepthook",
     "expose",
     "format_traceback",
     "get_pyro_traceback",
@@ -79,10 +91,13 @@ __all__ = [
 ]
 
 _WHERE = {
+    "BatchProxy": "pyroipc.client.batch:BatchProxy",
     "CommunicationError": "pyroipc.errors:CommunicationError",
     "ConnectionClosedError": "pyroipc.errors:ConnectionClosedError",
     "Daemon": "pyroipc.server.daemon:Daemon",
     "DaemonError": "pyroipc.errors:DaemonError",
+    "DaemonObject": "pyroipc.server.daemon:DaemonObject",
+    "DeadlockError": "pyroipc.errors:DeadlockError",
     "ForkedConnectionError": "pyroipc.errors:ForkedConnectionError",
     "MessageTooLargeError": "pyroipc.errors:MessageTooLargeError",
     "NamingError": "pyroipc.errors:NamingError",
@@ -93,13 +108,18 @@ _WHERE = {
     "RemoteError": "pyroipc.errors:RemoteError",
     "SecurityError": "pyroipc.errors:SecurityError",
     "SerializeError": "pyroipc.errors:SerializeError",
+    "SerializedBlob": "pyroipc.protocol.blobs:SerializedBlob",
     "Settings": "pyroipc.settings:Settings",
     "StartupError": "pyroipc.errors:StartupError",
     "TimeoutError": "pyroipc.errors:TimeoutError",
+    "URI": "pyroipc.uri:URI",
     "VersionMismatchError": "pyroipc.errors:VersionMismatchError",
+    "batch": "pyroipc.client.batch:batch",
     "behavior": "pyroipc.server.exposure:behavior",
+    "callback": "pyroipc.server.exposure:callback",
     "config": "pyroipc.settings:config",
     "current_context": "pyroipc.context:current_context",
+    "excepthook": "pyroipc.protocol.remote_errors:excepthook",
     "expose": "pyroipc.server.exposure:expose",
     "format_traceback": "pyroipc.protocol.remote_errors:format_traceback",
     "get_pyro_traceback": "pyroipc.protocol.remote_errors:get_pyro_traceback",

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
+from pyroipc.errors import PyroError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -146,6 +148,46 @@ class _CurrentContext:
         if value is not None and (not isinstance(data, bytes) or len(data) != 16):
             raise TypeError(f"a correlation id is a uuid.UUID, not {type(value).__name__}")
         _context().correlation_bytes = data
+
+    @property
+    def daemon(self) -> Any:
+        """The daemon that serves the running call, or None outside of a call."""
+        client = self.client
+        return None if client is None else client.daemon
+
+    def track_resource(self, resource: Any) -> None:
+        """Have ``resource.close()`` called when the client of the running call is gone.
+
+        It is held weakly: what nobody else holds is forgotten. The order is arbitrary.
+
+        Raises:
+            PyroError: no call is running.
+        """
+        self._client("track").tracked_resources.add(resource)
+
+    def untrack_resource(self, resource: Any) -> None:
+        """Forget a tracked resource, for instance because it was closed.
+
+        Raises:
+            PyroError: no call is running.
+        """
+        self._client("untrack").tracked_resources.discard(resource)
+
+    def _client(self, what: str) -> Any:
+        client = self.client
+        if client is None:
+            raise PyroError(
+                f"cannot {what} a resource: there is no client, for no remote call is running"
+            )
+        return client
+
+    def to_global(self) -> CallContext | None:
+        """Return the context of this thread, to be given to ``from_global`` in another one."""
+        return context_in_use()
+
+    def from_global(self, values: CallContext | None) -> None:
+        """Work in the context of another thread from now on."""
+        running.set(values)
 
     @staticmethod
     def _message() -> Message | None:

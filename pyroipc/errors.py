@@ -14,6 +14,7 @@
     │       └── SerializeError        an object or bytes that cannot be encoded or decoded
     ├── SecurityError                 refused by the rules of trust
     ├── DaemonError                   registration, unknown objects, a daemon used wrongly
+    ├── DeadlockError                 calls that wait for each other in a circle
     ├── NamingError                   the name server: unknown names, or no server found
     ├── StartupError                  a child that could not start the object it was to host
     └── RemoteError                   a remote exception whose class is not known here
@@ -33,6 +34,7 @@ __all__ = [
     "CommunicationError",
     "ConnectionClosedError",
     "DaemonError",
+    "DeadlockError",
     "ForkedConnectionError",
     "MessageTooLargeError",
     "NamingError",
@@ -122,6 +124,10 @@ class SecurityError(PyroError):
 
 class DaemonError(PyroError):
     """Something is wrong with a registration, an object id, or the use of a daemon."""
+
+
+class DeadlockError(PyroError):
+    """A call came back to a thread that waits for its end; the text names the circle."""
 
 
 class NamingError(PyroError):

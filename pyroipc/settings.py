@@ -35,11 +35,18 @@ _DEFAULTS: Final[Mapping[str, bool | int | float | str]] = {
     "LOCAL_MAX_MESSAGE_SIZE": 16 * GIB,
     "COMMTIMEOUT": 0.0,
     "HANDSHAKE_TIMEOUT": 10.0,
+    "MAX_RETRIES": 0,
     "SERVERTYPE": "thread",
     "ONEWAY_QUEUE": 1024,
     "SPIN_SECONDS": 50e-6,
     "DETAILED_TRACEBACK": False,
+    "ITER_STREAMING": True,
+    "ITER_STREAM_LINGER": 30.0,
+    "ITER_STREAM_LIFETIME": 0.0,
 }
+
+_LEAST: Final[Mapping[str, int]] = {"MAX_RETRIES": 0}
+"""Whole numbers are at least 1, but for these."""
 
 _warned: set[str] = set()
 
@@ -80,6 +87,10 @@ class Settings:
     """How long the first exchange on a connection may take, in seconds. Default 10.0; 0.0: as long
     as it takes."""
 
+    MAX_RETRIES: int
+    """How often a method call is made again after the connection was lost or time ran out.
+    Default 0, at least 0; the peer may then run a call more than once."""
+
     SERVERTYPE: str
     """The name of the loop that serves a daemon's connections. Default ``"thread"``."""
 
@@ -93,6 +104,17 @@ class Settings:
 
     DETAILED_TRACEBACK: bool
     """Whether remote tracebacks show the values of local variables. Default False."""
+
+    ITER_STREAMING: bool
+    """Whether an iterator that a method returns is sent to the caller item by item. Default True;
+    else such a result is an error."""
+
+    ITER_STREAM_LINGER: float
+    """How long an unfinished stream is kept after its connection has ended, in seconds, for a
+    caller that connects again. Default 30.0; 0.0: not at all."""
+
+    ITER_STREAM_LIFETIME: float
+    """How long a stream may live, in seconds. Default 0.0: as long as it takes."""
 
     def __init__(self, *, use_environment: bool = True) -> None:
         self.reset(use_environment)
@@ -172,7 +194,7 @@ def _checked(name: str, value: object) -> bool | int | float | str:
 
 
 def _in_range(name: str, value: float) -> int | float:
-    least = 0.0 if isinstance(value, float) else 1
+    least = 0.0 if isinstance(value, float) else _LEAST.get(name, 1)
     if not least <= value < float("inf"):  # false for nan, too
         raise ValueError(f"{name} must be finite and at least {least}, not {value!r}")
     return value

@@ -15,7 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pyroipc.client.references import References
     from pyroipc.protocol.hello import Hello
+    from pyroipc.serializers.base import Serializer
     from pyroipc.transports.trust import Peer
 
 
@@ -26,11 +28,12 @@ class Codecs:
         peer: what the kernel says about the other end.
     """
 
-    __slots__ = ("_peer", "_theirs", "accepted", "by_key")
+    __slots__ = ("_peer", "_references", "_theirs", "accepted", "by_key")
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
         self._theirs: Hello | None = None
+        self._references: References | None = None
         self.by_key: dict[str | int, CallCodec] = {}
         """The codecs in use, by serializer name and by serializer id."""
         self.accepted: frozenset[str] = frozenset()
@@ -57,9 +60,17 @@ class Codecs:
     def greet(self, hello: Hello) -> None:
         """Take note of what the peer says about itself, also in codecs that are in use already."""
         self._theirs = hello
-        image = peer_image(hello)
         for codec in set(self.by_key.values()):
-            codec.bind(codec.serializer.for_peer(image))
+            codec.bind(self._tuned(codec.serializer.name))
+
+    def refer(self, references: References) -> None:
+        """Have objects that are registered go as references."""
+        self._references = references
+
+    def _tuned(self, name: str) -> Serializer:
+        references = self._references
+        classes_for = None if references is None else references.classes_for
+        return table.get(name).for_connection(peer_image(self._theirs), references, classes_for)
 
     def get(self, key: str | int) -> CallCodec:
         """Return the codec of a serializer, by its name or by the id in a message.
@@ -73,7 +84,7 @@ class Codecs:
         if codec is None:
             name = key if isinstance(key, str) else table.name_of(key)
             self._check(name)
-            codec = CallCodec(table.get(name).for_peer(peer_image(self._theirs)))
+            codec = CallCodec(self._tuned(name))
             self.by_key[name] = self.by_key[codec.serializer_id] = codec
         return codec
 

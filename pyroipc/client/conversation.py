@@ -93,7 +93,9 @@ class Conversation:
         "ids",
         "is_open",
         "on_conversation_end",
+        "on_nested",
         "on_request",
+        "on_stream",
         "peer_hello",
         "sending",
     )
@@ -107,6 +109,10 @@ class Conversation:
         self.on_request: Callable[[Message], None] | None = None
         """Takes a request that came to a thread that waits for an answer; None: this end hosts no
         objects."""
+        self.on_nested: Callable[[Message], None] | None = None
+        """Runs a request on the calling thread and answers it."""
+        self.on_stream: Callable[[Message], None] | None = None
+        """Takes what the peer says about a stream that this end produces."""
         self.has_enough: Callable[[], bool] | None = None
         """Says whether so many requests wait that a sender should take no more meanwhile."""
         self.on_conversation_end: Callable[[], None] | None = None
@@ -287,6 +293,25 @@ class Conversation:
         if self._error is not None:
             error: PyroError = fresh_copy(self._error, call_status="not sent")
             raise error
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the stream is of no more use."""
+        return self._error is not None
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a loop receives requests all the time."""
+        return self.has_enough is not None
+
+    @property
+    def token(self) -> str:
+        """What tells this end from all others: the ``session`` of its hello."""
+        return self._token
+
+    def give_up(self) -> None:
+        """Take note that the user has closed his socket."""
+        self.broken(ConnectionClosedError("the socket of this connection was closed at this end"))
 
     def _converse(self, hello: Hello, event: str) -> None:
         self.peer_hello = hello

@@ -3,146 +3,60 @@
 from __future__ import annotations
 
 import os
+from threading import Event
 from time import monotonic
 
-from pyroipc.client.conversation import ID_MASK
+from pyroipc.client import references
+from pyroipc.client.manners import Manners, T
+from pyroipc.client.methods import (
+    OnewayMethod,
+    RemoteMethod,
+    SpecialMethod,
+    invoke,
+    read_result,
+)
 from pyroipc.client.session import session_for
-from pyroipc.context import context_in_use, current_context, running
 from pyroipc.errors import (
     CommunicationError,
     ConnectionClosedError,
     DaemonError,
     ForkedConnectionError,
-    ProtocolError,
     PyroError,
-    SerializeError,
 )
-from pyroipc.protocol.calls import GET_ATTRIBUTE, SET_ATTRIBUTE, read_refusal
+from pyroipc.protocol.calls import DAEMON_NAME, GET_ATTRIBUTE, SET_ATTRIBUTE
 from pyroipc.settings import config
-from pyroipc.wire.message import CORRELATION, DEADLINE, ERROR, RESPONSE, Message
-from pyroipc.wire.native import JOIN_BYTES, pack_header
+from pyroipc.uri import URI
+from pyroipc.wire.message import ONEWAY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator, Mapping, Sequence
-    from inspect import Signature
-    from types import TracebackType
+    from collections.abc import Mapping, Sequence
     from typing import Any, Self
 
+    from pyroipc.client.batch import BatchProxy, BatchResults
     from pyroipc.client.session import Session
     from pyroipc.protocol.calls import CallCodec
     from pyroipc.settings import Settings
+    from pyroipc.wire.message import Buffer
 
-_DAEMON_NAME = "Pyro.Daemon"
-_RESPONSE_FLAGS = ERROR | CORRELATION | DEADLINE
-
-
-class RemoteMethod:
-    """A method of a remote object, bound to its proxy; call it like a local one.
-
-    It has the signature and the docstring of the remote method; they are fetched when somebody
-    asks (``help``, ``inspect.signature``).
-    """
-
-    __slots__ = (
-        "__name__",
-        "__self__",
-        "_codec",
-        "_exchange",
-        "_ids",
-        "_object_id",
-        "_session",
-    )
-
-    def __init__(self, proxy: Proxy, name: str, codec: CallCodec, session: Session) -> None:
-        self.__self__ = proxy
-        self.__name__ = name
-        self._object_id = proxy._pyroObjectId
-        self._codec = codec
-        self._session = session
-        self._ids = session.ids
-        self._exchange = session.exchange
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the remote method and wait for its result.
-
-        Raises:
-            SerializeError: an argument cannot be encoded; for all others see
-                :meth:`Proxy._pyroInvoke`.
-        """
-        if running.get() is not None or not self._session.is_open:
-            return self.__self__._pyroInvoke(self.__name__, args, kwargs)
-        codec = self._codec
-        # Functions that are attributes of instances go through local variables on this path: the
-        # interpreter (3.11) has a fast way to load an attribute, but not to call one of these.
-        dumps_call, exchange, loads = codec.dumps_call, self._exchange, codec.loads
-        try:
-            payload = dumps_call(self._object_id, self.__name__, args, kwargs or None)
-        except SerializeError as error:
-            error.call_status = "not sent"
-            raise
-        n_bytes = len(payload)
-        if n_bytes > JOIN_BYTES:
-            return self.__self__._pyro_send_encoded(codec, payload)
-        request_id = next(self._ids) & ID_MASK
-        data = pack_header(codec.request_prefix, request_id, n_bytes) + payload
-        message = exchange(request_id, data, None)
-        if (
-            message.flags
-            or message.kind != RESPONSE
-            or message.serializer_id != codec.serializer_id
-            or type(message) is not Message
-        ):
-            return _result(codec, message)
-        try:
-            return loads(message.payload)
-        except Exception as failure:
-            raise codec.load_failed(failure) from failure
-
-    # With __get__ and without __set__ this counts as a routine for help() and inspect.
-    def __get__(self, instance: object, owner: type | None = None) -> RemoteMethod:
-        return self
-
-    @property
-    def __signature__(self) -> Signature:
-        from pyroipc.client.signatures import read_signature
-
-        return read_signature(self.__self__._pyroDocumentation()["signatures"].get(self.__name__))
-
-    @property
-    def __doc__(self) -> str | None:  # type: ignore[override]
-        return self.__self__._pyroDocumentation()["docs"].get(self.__name__)
-
-    def __repr__(self) -> str:
-        return f"<remote method {self._object_id}.{self.__name__}>"
+_RETRY_SECONDS = 2.0
+_NOTHING: Mapping[str, Buffer] = {}
 
 
-class _SpecialMethod(RemoteMethod):
-    # A remote method that is called without waiting, or with a deadline.
-
-    __slots__ = ()
-    # Without this the class had a docstring of its own: None.
-    __doc__ = RemoteMethod.__dict__["__doc__"]  # pyright: ignore[reportIncompatibleMethodOverride]
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the remote method; see :class:`Proxy` for the errors."""
-        return self.__self__._pyroInvoke(self.__name__, args, kwargs)
-
-
-class Proxy:
+class Proxy(Manners[T]):
     """Stands for an object that a daemon hosts at the other end of a connected socket.
 
     Nothing is sent before the first use. Any thread may use a proxy, and N threads have N calls in
     flight on one connection; several proxies may share a socket.
 
     Args:
-        uri: the id under which the object is registered.
+        uri: the id under which the object is registered, or the URI that ``register`` returned.
         connected_socket: a connected stream socket. It stays the caller's and is never closed.
         settings: read once, now.
 
     Raises:
-        TypeError: no socket or no str was given.
+        TypeError: no socket, or neither a str nor a URI was given.
 
     Attributes whose names begin with ``_pyro`` are those of the proxy itself; all others are those
     of the remote object.
@@ -152,6 +66,12 @@ class Proxy:
     """The id of the remote object."""
     _pyroTimeout: float | None
     """Seconds that a whole call may take; None: as long as it takes."""
+    _pyroMaxRetries: int
+    """How often a method call is made again after the connection was lost or time ran out. The
+    peer may run it more than once then: only for methods of which that does no harm."""
+    _pyroHandshake: Any
+    """What ``Daemon.validateHandshake`` is given when this proxy connects; any value that the
+    serializer can send."""
     _pyroMethods: frozenset[str]
     """Names of the remote methods, after the first use."""
     _pyroAttrs: frozenset[str]
@@ -159,22 +79,31 @@ class Proxy:
 
     def __init__(
         self,
-        uri: str,
+        uri: str | URI,
         connected_socket: socket.socket | None = None,
         *,
         settings: Settings = config,
     ) -> None:
-        if not isinstance(uri, str) or connected_socket is None:
+        if not isinstance(uri, str | URI) or connected_socket is None:
             raise TypeError("Proxy(name, connected_socket=sock): a str and a connected socket")
-        if uri.upper().startswith(("PYRO:", "PYRONAME:", "PYROMETA:")):
-            raise PyroError(f"with a connected socket give just the object's id, not {uri!r}")
-        self._pyro_set_up(uri, settings, socket=connected_socket)
+        self._pyro_set_up(_object_id(uri), settings, socket=connected_socket)
 
     @classmethod
     def _pyro_over(cls, session: Session, object_id: str, settings: Settings = config) -> Self:
         """Make a proxy over a session of this library's own."""
         proxy = cls.__new__(cls)
         proxy._pyro_set_up(object_id, settings, session=session)
+        return proxy
+
+    @classmethod
+    def _pyro_referring(cls, session: Session, object_id: str, class_key: int | None) -> Self:
+        """Make a proxy for an object of the peer to which it has sent a reference."""
+        proxy = cls._pyro_over(session, object_id)
+        proxy.__dict__.update(_pyro_received=[1], _pyro_class_key=class_key)
+        session.retain(proxy)
+        facts = session.references.metadata.get(class_key or 0)
+        if facts is not None:
+            proxy._pyro_learn(facts)
         return proxy
 
     def _pyro_set_up(
@@ -188,6 +117,8 @@ class Proxy:
         self.__dict__.update(
             _pyroObjectId=object_id,
             _pyroTimeout=settings.COMMTIMEOUT or None,
+            _pyroMaxRetries=settings.MAX_RETRIES,
+            _pyroHandshake="hello",
             _pyroMethods=frozenset(),
             _pyroAttrs=frozenset(),
             _pyro_oneway=set(),
@@ -197,6 +128,8 @@ class Proxy:
             _pyro_session=session,
             _pyro_pid=os.getpid(),
             _pyro_known=False,
+            _pyro_class_key=None,
+            _pyro_is_asynchronous=False,
             _pyro_documentation={},
         )
 
@@ -208,6 +141,10 @@ class Proxy:
         self._pyroBind()
         if name in self._pyroMethods:
             method = self._pyro_method(name)
+            if self._pyro_is_asynchronous:
+                from pyroipc.client.futures import AsynchronousMethod
+
+                return AsynchronousMethod(method)
             self.__dict__[name] = method  # the next access does not come here
             return method
         if name in self._pyroAttrs:
@@ -215,8 +152,17 @@ class Proxy:
         raise AttributeError(self._pyro_unknown(name))
 
     def _pyro_method(self, name: str) -> RemoteMethod:
-        is_special = name in self._pyro_oneway or self._pyroTimeout is not None
-        kind = _SpecialMethod if is_special else RemoteMethod
+        cls = type(self)
+        kind: type[RemoteMethod] = RemoteMethod
+        if (
+            self._pyroTimeout is not None
+            or self._pyroMaxRetries
+            or cls._pyroInvoke is not Proxy._pyroInvoke
+            or cls._pyroAnnotations is not Proxy._pyroAnnotations
+        ):
+            kind = SpecialMethod
+        elif name in self._pyro_oneway:
+            kind = OnewayMethod
         return kind(self, name, self._pyro_codec(), self._pyro_session)
 
     def _pyro_unknown(self, name: str) -> str:
@@ -225,13 +171,16 @@ class Proxy:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("_pyro"):
-            if name == "_pyroSerializer":
+            if name in _PROPERTIES:
                 object.__setattr__(self, name, value)
             elif name in self.__dict__:
                 self.__dict__[name] = value
                 self._pyro_forget_methods()
             else:
                 raise AttributeError(f"a proxy has no setting {name!r}")
+            return
+        if name.startswith("__"):  # such as the __orig_class__ of Proxy[...](...)
+            object.__setattr__(self, name, value)
             return
         self._pyroBind()
         if name not in self._pyroAttrs:
@@ -278,12 +227,20 @@ class Proxy:
 
     def _pyroInvoke(
         self,
-        member: str,
-        args: Sequence[Any],
+        methodname: str,
+        vargs: Sequence[Any],
         kwargs: dict[str, Any] | None,
-        object_id: str | None = None,
+        flags: int = 0,
+        objectId: str | None = None,
     ) -> Any:
         """Call a member of the remote object with everything that the context asks for.
+
+        Args:
+            methodname: the member; may be overridden in a subclass to see every call.
+            vargs: positional arguments.
+            kwargs: keyword arguments; None: an attribute is read or written.
+            flags: of the message; see :mod:`pyroipc.wire.message`.
+            objectId: another object of the same daemon.
 
         Raises:
             CommunicationError: the conversation failed; the error says how far the call had come.
@@ -292,33 +249,50 @@ class Proxy:
             SerializeError: an argument cannot be encoded, or the result cannot be decoded.
             Exception: what the remote method raised.
         """
-        session = self._pyro_connected()
-        timeout = self._pyroTimeout
-        deadline = None if timeout is None else monotonic() + timeout
-        try:
-            session.open(deadline)
-            codec = self._pyro_codec()
-            payload = codec.dumps_call(object_id or self._pyroObjectId, member, args, kwargs)
-        except CommunicationError as error:
-            error.call_status = "not sent"
-            raise
-        request_id = session.next_id()
-        oneway = member in self._pyro_oneway and object_id is None
-        context = _outgoing()
-        data = codec.request(
-            request_id,
-            payload,
-            oneway=oneway,
-            annotations=context[0],
-            correlation_id=context[1],
-            time_limit=timeout,
-        )
-        session.check_size(data)
-        if oneway:
-            session.post(data, deadline)
-            return None
-        message = session.exchange(request_id, data, deadline)
-        return _result(codec, message)
+        if objectId is None and methodname in self._pyro_oneway:
+            flags |= ONEWAY
+        return invoke(self, methodname, vargs, kwargs, flags, objectId)
+
+    def _pyroInvokeBatch(self, calls: list[Any], oneway: bool = False) -> BatchResults | None:  # noqa: FBT001, FBT002 - as in Pyro
+        """Make many calls with one request.
+
+        Args:
+            calls: tuples of a name, positional arguments, and keyword arguments or None.
+            oneway: do not wait for results.
+
+        Returns:
+            The results in order; None with ``oneway``.
+
+        Raises:
+            CommunicationError: as :meth:`_pyroInvoke`.
+        """
+        from pyroipc.client.batch import invoke_batch
+
+        return invoke_batch(self, calls, oneway=oneway)
+
+    def _pyroAnnotations(self) -> Mapping[str, Buffer]:
+        """Return what to add to the annotations of every request; to be overridden."""
+        return _NOTHING
+
+    def _pyroResponseAnnotations(self, annotations: Mapping[str, Buffer], msgtype: int) -> None:
+        """Take the annotations of an answer, if it has any; to be overridden."""
+
+    def _pyroValidateHandshake(self, response: Any) -> None:
+        """Look at what ``Daemon.validateHandshake`` returned; to be overridden.
+
+        What it raises ends the conversation, and whoever used the proxy sees it.
+        """
+
+    def _pyroBatch(self) -> BatchProxy:
+        """Return an object that collects calls, to be sent together."""
+        from pyroipc.client.batch import BatchProxy
+
+        return BatchProxy(self)
+
+    def _pyroAsync(self, asynchronous: bool = True) -> None:  # noqa: FBT001, FBT002 - Pyro's
+        """From now on have method calls return a ``FutureResult`` at once, or not any more."""
+        self._pyro_forget_methods()
+        self.__dict__["_pyro_is_asynchronous"] = asynchronous
 
     def _pyro_send_encoded(self, codec: CallCodec, payload: bytes) -> Any:
         """Send a call whose arguments are encoded already."""
@@ -326,7 +300,7 @@ class Proxy:
         request_id = session.next_id()
         data = codec.request(request_id, payload)
         session.check_size(data)
-        return _result(codec, session.exchange(request_id, data, None))
+        return read_result(self, codec, session.exchange(request_id, data, None))
 
     def _pyro_connected(self) -> Session:
         if self._pyro_pid != os.getpid():
@@ -357,9 +331,55 @@ class Proxy:
         session.open(None if timeout is None else monotonic() + timeout)
         if not session.await_objects():
             raise DaemonError("the other end of this socket hosts no objects: it has no daemon")
-        facts = self._pyroInvoke("get_metadata", (self._pyroObjectId,), {}, _DAEMON_NAME)
-        self._pyro_learn(facts)
+        if self._pyro_class_key is None:
+            answer = self._pyro_connect()
+            self._pyro_learn(answer["meta"])
+        else:
+            args = (self._pyroObjectId,)
+            facts = self._pyroInvoke("get_metadata", args, {}, 0, DAEMON_NAME)
+            session.references.metadata[self._pyro_class_key] = facts
+            self._pyro_learn(facts)
         return True
+
+    def _pyro_connect(self) -> Mapping[str, Any]:
+        """Introduce this proxy to the daemon, and see whether both like what they hear.
+
+        Raises:
+            CommunicationError: the daemon refuses.
+            Exception: what ``_pyroValidateHandshake`` raised.
+        """
+        try:
+            answer: Mapping[str, Any] = self._pyroInvoke(
+                "connect", (self._pyroObjectId, self._pyroHandshake), {}, 0, DAEMON_NAME
+            )
+            self._pyroValidateHandshake(answer["handshake"])
+        except DaemonError:
+            raise
+        except Exception:
+            self._pyroRelease()
+            raise
+        return answer
+
+    def _pyroReconnect(self, tries: int = 100_000_000) -> None:
+        """Connect anew, trying again every two seconds while that fails.
+
+        Args:
+            tries: how often to try.
+
+        Raises:
+            ConnectionClosedError: it could not be done.
+        """
+        self._pyroRelease()
+        while True:
+            try:
+                self._pyroBind()
+            except CommunicationError as error:
+                tries -= 1
+                if tries <= 0 or isinstance(error, ForkedConnectionError):
+                    raise ConnectionClosedError(f"failed to reconnect: {error}") from error
+                Event().wait(_RETRY_SECONDS)
+            else:
+                return
 
     def _pyro_learn(self, facts: Mapping[str, Any]) -> None:
         """Take note of the members that the daemon names.
@@ -382,7 +402,9 @@ class Proxy:
         """Fetch signatures and docstrings of the members, once."""
         known: dict[str, dict[str, str]] = self.__dict__["_pyro_documentation"]
         if not known:
-            known = self._pyroInvoke("get_documentation", (self._pyroObjectId,), {}, _DAEMON_NAME)
+            known = self._pyroInvoke(
+                "get_documentation", (self._pyroObjectId,), {}, 0, DAEMON_NAME
+            )
             self.__dict__["_pyro_documentation"] = known
         return known
 
@@ -397,83 +419,23 @@ class Proxy:
         if session is not None and self._pyro_pid == os.getpid():
             session.release(self)
 
-    # --- manners -------------------------------------------------------------------------------
 
-    def __dir__(self) -> Iterator[str]:
-        try:
-            self._pyroBind()
-        except PyroError:
-            pass  # completion must not fail because the peer is gone
-        return iter({*super().__dir__(), *self._pyroMethods, *self._pyroAttrs})
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self._pyroRelease()
-
-    def __repr__(self) -> str:
-        session = self._pyro_session
-        state = "connected" if session is not None and session.is_open else "not connected"
-        return f"<pyroipc.Proxy at {id(self):#x}; {state}; for {self._pyroObjectId!r}>"
-
-    def __reduce__(self) -> Any:
-        raise TypeError(
-            "a proxy over a connected socket cannot be pickled: its socket is of this process"
-        )
+_PROPERTIES = frozenset({"_pyroSerializer"})
 
 
-def _outgoing() -> tuple[Mapping[str, Any] | None, bytes | None]:
-    """What the context of this thread adds to a request: annotations and a correlation id.
+def _object_id(uri: str | URI) -> str:
+    """Return the object id that a str or a URI for a connected socket names.
 
-    Inside a call that a daemon runs, only the correlation id goes on to nested calls: the
-    annotations of the request were meant for this end.
+    Raises:
+        PyroError: it is the URI of something else.
     """
-    context = context_in_use()
-    if context is None:
-        return None, None
-    if context.message is not None:
-        return None, context.correlation_bytes
-    context.response_annotations = {}
-    return context.annotations or None, context.correlation_bytes
+    if isinstance(uri, str):
+        if not uri.upper().startswith(("PYRO:", "PYRONAME:", "PYROMETA:")):
+            return uri
+        uri = URI(uri)
+    if not uri.is_connected_socket or not isinstance(uri.object, str):
+        raise PyroError(f"with a connected socket give just the object's id, not '{uri}'")
+    return uri.object
 
 
-def _take_annotations(annotations: Mapping[str, Any] | None) -> None:
-    """Show what came with an answer; not inside a call, where the field is for its own answer."""
-    context = context_in_use()
-    if context is None:
-        if annotations:
-            current_context.response_annotations = annotations
-    elif context.message is None:
-        context.response_annotations = annotations or {}
-
-
-def _result(codec: CallCodec, message: Message) -> Any:
-    if (
-        message.kind != RESPONSE
-        or message.flags & ~_RESPONSE_FLAGS
-        or message.buffers
-        or message.descriptors
-    ):
-        raise ProtocolError(f"the answer is not one that this version understands: {message!r}")
-    _take_annotations(message.annotations)
-    if message.serializer_id != codec.serializer.id:
-        if message.serializer_id == 0 and message.flags & ERROR:
-            raise read_refusal(message.payload)
-        raise ProtocolError(
-            f"the answer is encoded with serializer {message.serializer_id}, "
-            f"the request was with {codec.serializer.id}"
-        )
-    if message.flags & ERROR:
-        from pyroipc.protocol.remote_errors import load_error  # when first needed
-
-        raise load_error(message.payload, codec.serializer)
-    try:
-        return codec.loads(message.payload)
-    except Exception as failure:
-        raise codec.load_failed(failure) from failure
+references.make_proxy = Proxy._pyro_referring

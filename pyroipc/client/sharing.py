@@ -30,6 +30,8 @@ sessions: WeakSet[Session] = WeakSet()
 """All sessions of this process."""
 unquiet: set[Session] = set()
 """Those that wait for a late answer of an abandoned call; kept alive until it has come."""
+after_fork: list[Callable[[], None]] = []
+"""What else is to be done in a forked child."""
 _by_socket: WeakValueDictionary[int, Session] = WeakValueDictionary()  # by id of the object
 _lock = threading.Lock()
 
@@ -64,6 +66,8 @@ def _after_fork_in_child() -> None:
     sessions.clear()
     unquiet.clear()
     _by_socket.clear()
+    for function in after_fork:
+        function()
 
 
 if hasattr(os, "register_at_fork"):

@@ -67,7 +67,7 @@ class ChildDaemon(DaemonObject):
             if factory is None:
                 raise StartupError("the object of this child was made already")
             made = factory(*args, **(kwargs or {}))
-            object_id = self._daemon.register(made, type(made).__name__)
+            object_id = self._daemon.register(made, type(made).__name__).object
         except BaseException as error:
             self.failed = True
             self._daemon.shutdown()
@@ -108,7 +108,7 @@ class Service:
 
     def forget(self) -> None:
         """In the parent, after the fork: undo the references that go round in circles."""
-        self._daemon.registry.entries.clear()
+        self._daemon.registry.clear()
 
     def run(self, on_tick: Callable[[], None] | None = None, hello: Hello | None = None) -> int:
         """Serve until told to stop, or until the other end is gone; return the exit code.

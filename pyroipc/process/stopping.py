@@ -20,6 +20,7 @@ from time import monotonic
 from pyroipc.errors import PyroError
 from pyroipc.process import descriptors
 from pyroipc.server.daemon import DAEMON_NAME
+from pyroipc.wire.message import ONEWAY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Lease:
                 return
             codec = session.codecs.get("pickle")
             payload = codec.dumps_call(DAEMON_NAME, "stop", (), None)
-            data = codec.request(session.next_id(), payload, oneway=True)
+            data = codec.request(session.next_id(), payload, flags=ONEWAY)
             parts = [data] if isinstance(data, bytes) else data
             if session.sending.acquire(timeout=_lock_timeout(deadline)):
                 try:

@@ -14,6 +14,7 @@ from pyroipc.errors import (
 )
 from pyroipc.wire.message import (
     ERROR,
+    NESTED,
     ONEWAY,
     REQUEST,
     RESPONSE,
@@ -28,13 +29,19 @@ if TYPE_CHECKING:
 
     from pyroipc.errors import PyroError
     from pyroipc.serializers.base import Serializer
-    from pyroipc.wire.message import Buffer
+    from pyroipc.wire.message import Buffer, Message
 
     Encoded: TypeAlias = bytes | list[Buffer]
 
+DAEMON_NAME = "Pyro.Daemon"
+"""The object id of the daemon's own object in every daemon."""
 GET_ATTRIBUTE = "__getattr__"
 SET_ATTRIBUTE = "__setattr__"
 """The members of the call that reads and writes a remote attribute, as Pyro names them."""
+FIRST_CREDIT = 4
+"""How many chunks of a stream may come before the first credit."""
+BATCH_MEMBER = "<batch>"
+"""The member that stands for all calls of a batch, as Pyro names it."""
 
 
 class CallCodec:
@@ -53,6 +60,8 @@ class CallCodec:
         "load_failed",
         "loads",
         "loads_call",
+        "nested_prefix",
+        "oneway_prefix",
         "request_prefix",
         "response_prefix",
         "serializer",
@@ -73,6 +82,8 @@ class CallCodec:
         self.dumps = serializer.dumps
         self.dumps_call = serializer.dumps_call
         self.request_prefix = plain_prefix(REQUEST, serializer.id, 0)
+        self.nested_prefix = plain_prefix(REQUEST, serializer.id, NESTED)
+        self.oneway_prefix = plain_prefix(REQUEST, serializer.id, ONEWAY)
         self.response_prefix = plain_prefix(RESPONSE, serializer.id, 0)
 
     def request(
@@ -80,7 +91,7 @@ class CallCodec:
         request_id: int,
         payload: Buffer,
         *,
-        oneway: bool = False,
+        flags: int = 0,
         annotations: Mapping[str, Buffer] | None = None,
         correlation_id: bytes | None = None,
         time_limit: float | None = None,
@@ -90,7 +101,7 @@ class CallCodec:
             FullMessage(
                 REQUEST,
                 self.serializer_id,
-                ONEWAY if oneway else 0,
+                flags,
                 request_id,
                 payload,
                 annotations=annotations,
@@ -104,7 +115,7 @@ class CallCodec:
         request_id: int,
         payload: Buffer,
         *,
-        error: bool = False,
+        flags: int = 0,
         annotations: Mapping[str, Buffer] | None = None,
         correlation_id: bytes | None = None,
     ) -> Encoded:
@@ -113,13 +124,38 @@ class CallCodec:
             FullMessage(
                 RESPONSE,
                 self.serializer_id,
-                ERROR if error else 0,
+                flags,
                 request_id,
                 payload,
                 annotations=annotations,
                 correlation_id=correlation_id,
             )
         )
+
+
+RESERVED_ANNOTATIONS = frozenset(("CORR", "HMAC", "STRM", "BLBI"))
+"""Ids that Pyro uses itself, in one dialect or another."""
+
+
+def check_annotations(annotations: Mapping[str, Buffer] | None) -> None:
+    """Refuse annotations of the user's whose ids are not his to use.
+
+    Raises:
+        ProtocolError: an id is reserved. (That ids are four ASCII characters is seen in ``wire``.)
+    """
+    if annotations and not RESERVED_ANNOTATIONS.isdisjoint(annotations):
+        taken = ", ".join(sorted(RESERVED_ANNOTATIONS.intersection(annotations)))
+        raise ProtocolError(f"annotation id {taken} is reserved for Pyro itself; use another one")
+
+
+def take_parent(message: Message) -> int:
+    """Take the id of the call that made a NESTED request off its payload; 0 if there is none."""
+    payload = message.payload
+    message.flags &= ~NESTED
+    if len(payload) < 4:
+        return 0
+    message.payload = payload[:-4]
+    return int.from_bytes(payload[-4:], "big")
 
 
 def refusal(request_id: int, error: BaseException) -> Encoded:

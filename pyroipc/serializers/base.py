@@ -19,16 +19,35 @@ from pyroipc.errors import SerializeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any, ClassVar, Literal, TypeAlias
+    from collections.abc import Callable, Container, Mapping, Sequence
+    from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
     Buffer: TypeAlias = bytes | bytearray | memoryview
     DecodedCall: TypeAlias = tuple[str, str, Sequence[object], dict[str, object] | None]
+    ClassesFor: TypeAlias = Callable[[str, str], Mapping[str, type]]
+    """Object id and member -> the classes that its annotations name, by ``module.Qualname``."""
+
+    class References(Protocol):
+        """What stands for objects that do not travel themselves, on one connection."""
+
+        def encode(self, value: object) -> list[Any] | None:
+            """Return plain data (str, int, None, list) that stands for a value, or None."""
+
+        def decode(self, data: list[Any]) -> object:
+            """Return what such data of the peer stands for here."""
+
+        @property
+        def types(self) -> Container[type]:
+            """The types of which some object is registered now; for pickle."""
+
+        def reduce(self, value: object) -> str | tuple[Any, ...]:
+            """Say how pickle is to send a value of one of ``types``, as ``__reduce__`` does."""
 
 __all__ = [
     "MAX_DEPTH",
     "PeerImage",
     "Serializer",
+    "check_keys",
     "checked_call",
     "decoding_fault",
     "encoding_fault",
@@ -36,6 +55,7 @@ __all__ = [
 
 MAX_DEPTH = 200
 """Containers nested deeper than this are refused when decoding."""
+_UNCHECKED_KEYS = 1000
 
 
 class PeerImage:
@@ -71,6 +91,9 @@ class Serializer:
     bare_loads: ClassVar[Callable[..., Any] | None] = None
     """A C function that does what ``loads`` and ``loads_call`` do, without their Python frame and
     without their care: what it raises has to go through ``load_failed``."""
+
+    is_typed: ClassVar[bool] = False
+    """It carries plain data, and what is sent is what arrives: see ``for_connection``."""
 
     def dumps(self, value: object) -> bytes:
         """Encode one value.
@@ -121,8 +144,20 @@ class Serializer:
         """Return the error that says why decoding failed: SerializeError, or what it was."""
         return failure
 
-    def for_peer(self, peer: PeerImage) -> Serializer:
-        """Return the serializer to use with *peer*: itself, for most."""
+    def for_connection(
+        self,
+        peer: PeerImage,
+        references: References | None = None,
+        classes_for: ClassesFor | None = None,
+    ) -> Serializer:
+        """Return the form of this serializer for one connection of the native dialect.
+
+        Args:
+            peer: what the process at the other end shares with this one.
+            references: stands for values that do not travel themselves; None: there are none.
+            classes_for: names the dataclasses and enums that the annotations of an exposed member
+                allow, for ``loads_call``; asked only when a payload holds such a class.
+        """
         return self
 
     def __repr__(self) -> str:
@@ -147,6 +182,21 @@ def checked_call(call: object) -> DecodedCall:
     raise SerializeError(
         "the payload is not a call: (object id, member, arguments, keyword arguments)"
     )
+
+
+def check_keys(keys: list[Any]) -> list[Any]:
+    """Refuse many keys with few hashes: numbers and tuples can be made to collide.
+
+    The hashes of str and bytes are salted, so those cannot.
+
+    Raises:
+        SerializeError: there are too many.
+    """
+    if len(keys) > _UNCHECKED_KEYS:
+        doubtful = [key for key in keys if type(key) is not str and type(key) is not bytes]
+        if len(set(map(hash, doubtful))) * 64 < len(set(map(id, doubtful))):
+            raise SerializeError("the payload has too many keys with the same hash")
+    return keys
 
 
 def encoding_fault(name: str, value: object, error: BaseException) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 from _weakref import ref
+from collections import ChainMap
 from io import BytesIO
 from types import FunctionType
 
@@ -30,7 +31,7 @@ from pyroipc.serializers.main_names import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from pyroipc.serializers.base import PeerImage
@@ -44,21 +45,32 @@ _PROTOCOL = 5
 _settled: dict[int, ref[type]] = {}
 
 
-def dumps_by_value(value: object, peer: PeerImage) -> bytes:
+def dumps_by_value(
+    value: object, peer: PeerImage, table: Mapping[type, Any] | None = None
+) -> bytes:
     """Pickle a value with what pickle alone cannot do; plain pickle can load it.
+
+    Args:
+        value: what to pickle.
+        peer: what the process at the other end has in common with this one.
+        table: how to reduce objects that are referred to, by type.
 
     Raises:
         Exception: whatever pickling raises, from cloudpickle or from the value's own methods.
     """
     file = BytesIO()
-    _ByValuePickler(file, peer).dump(value)
+    _ByValuePickler(file, peer, table).dump(value)
     return file.getvalue()
 
 
 class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
-    def __init__(self, file: BytesIO, peer: PeerImage) -> None:
+    def __init__(
+        self, file: BytesIO, peer: PeerImage, table: Mapping[type, Any] | None
+    ) -> None:
         super().__init__(file, protocol=_PROTOCOL)
         self._peer = peer
+        if table is not None:
+            self.dispatch_table = ChainMap(self.dispatch_table, table)
         multiprocessing_main = sys.modules.get("__mp_main__")
         if multiprocessing_main is not None:
             # The main module of a child of multiprocessing. Nobody else can import that name.

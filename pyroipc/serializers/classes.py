@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "class_to_dict",
+    "converter_of",
     "dict_to_class",
     "dict_to_exception",
     "exception_to_dict",
@@ -140,18 +141,26 @@ def class_to_dict(obj: object) -> dict[str, Any]:
         SerializeError: nothing of this applies, or *obj* is a plain container, class, function
             or module.
     """
-    for clazz, (converter, _) in _to_dict.items():
-        if isinstance(obj, clazz):
-            return converter(obj)
-    for clazz, function in _builtin_to_dict.items():
-        if isinstance(obj, clazz):
-            return function(obj)
+    converter = converter_of(obj)
+    if converter is not None:
+        return converter(obj)
     if isinstance(obj, BaseException):
         return exception_to_dict(obj)
     state = own_state(obj)
     if isinstance(state, dict):
         return state
     return instance_to_dict(obj)
+
+
+def converter_of(obj: object) -> ToDict | None:
+    """Return the converter that was registered first for a class of *obj*; the library's last."""
+    for clazz, (converter, _) in _to_dict.items():
+        if isinstance(obj, clazz):
+            return converter
+    for clazz, function in _builtin_to_dict.items():
+        if isinstance(obj, clazz):
+            return function
+    return None
 
 
 def own_state(obj: object) -> object:

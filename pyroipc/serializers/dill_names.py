@@ -14,6 +14,7 @@ from pyroipc.serializers.main_names import MAIN_MODULES, known_by_reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from pyroipc.serializers.base import Buffer, PeerImage
@@ -21,14 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["dill_dumps", "dill_loads", "find_in_main"]
 
 
-def dill_dumps(value: object, peer: PeerImage) -> bytes:
+def dill_dumps(
+    value: object, peer: PeerImage, table: Mapping[type, Any] | None = None
+) -> bytes:
     """Pickle a value with dill.
 
     Raises:
         Exception: whatever pickling raises, from dill or from the value's own methods.
     """
     file = BytesIO()
-    _NamingPickler(file, peer).dump(value)
+    _NamingPickler(file, peer, table).dump(value)
     return file.getvalue()
 
 
@@ -42,9 +45,12 @@ def dill_loads(data: Buffer) -> object:
 
 
 class _NamingPickler(dill.Pickler):  # type: ignore[misc]
-    def __init__(self, file: BytesIO, peer: PeerImage) -> None:
+    def __init__(
+        self, file: BytesIO, peer: PeerImage, table: Mapping[type, Any] | None
+    ) -> None:
         super().__init__(file, protocol=5)
         self._peer = peer
+        self._table = table
 
     def reducer_override(self, obj: object) -> Any:
         if (
@@ -54,6 +60,11 @@ class _NamingPickler(dill.Pickler):  # type: ignore[misc]
             and known_by_reference(obj, self._peer.generation)
         ):
             return find_in_main, (obj.__qualname__,)  # type: ignore[attr-defined]
+        if self._table is not None:
+            try:
+                return self._table[type(obj)](obj)
+            except KeyError:
+                pass
         return NotImplemented
 
 

@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     Dumps = Callable[[object], object]
 
 __all__ = [
+    "base_names",
     "exception_to_dict",
     "rebuild_exception",
     "register_exception",
     "unregister_exception",
+    "wire_name",
 ]
 
 MAX_STAND_INS = 256
@@ -133,7 +135,7 @@ def wire_name(cls: type[BaseException]) -> str:
     return _qualified(cls)
 
 
-def _bases(cls: type[BaseException]) -> list[str]:
+def base_names(cls: type[BaseException]) -> list[str]:
     """Name the ancestors below Exception, unless every peer knows the class itself."""
     if cls in _BUILTIN_CLASSES or (_OWN.get(cls.__name__) is cls and cls.__name__ in _PYRO_NAMES):
         return []
@@ -170,7 +172,7 @@ def exception_to_dict(exception: BaseException, dumps: Dumps | None = None) -> d
         "args": args,
         "attributes": attributes,
     }
-    bases = _bases(cls)
+    bases = base_names(cls)
     if bases:
         described["bases"] = bases
     if isinstance(exception, OSError) and isinstance(exception.filename, str):
@@ -291,7 +293,12 @@ def _stand_in(name: str, base: type[Exception]) -> type[errors.RemoteError]:
     module, _, short = name.rpartition(".")
     if not short.isidentifier() or not module.replace(".", "").isidentifier():
         module, short = "pyroipc.errors", "RemoteError"
-    namespace = {"__module__": module, "remote_class": name, "__reduce__": _reduce}
+    namespace = {
+        "__module__": module,
+        "remote_class": name,
+        "__reduce__": _reduce,
+        "__str__": _remote_text,
+    }
     parents = (errors.RemoteError, base)
     if issubclass(errors.RemoteError, base):
         parents = (errors.RemoteError,)  # type: ignore[assignment]
@@ -302,6 +309,12 @@ def _stand_in(name: str, base: type[Exception]) -> type[errors.RemoteError]:
         _stand_ins.pop(next(iter(_stand_ins)), None)
     _stand_ins[key] = made
     return made
+
+
+def _remote_text(exception: BaseException) -> str:
+    """Give the text that the exception had where it was raised, if that is known."""
+    text = vars(exception).get("remote_text")
+    return text if isinstance(text, str) else super(errors.RemoteError, exception).__str__()
 
 
 def _reduce(exception: BaseException) -> tuple[Callable[..., Exception], tuple[dict[str, Any]]]:

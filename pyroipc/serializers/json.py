@@ -11,10 +11,11 @@ also bounds the memory: the most that JSON can ask for at 200 levels is 52 times
 from __future__ import annotations
 
 import re
+from binascii import b2a_base64 as _base64
 from json.decoder import JSONDecoder
 from json.encoder import JSONEncoder
 
-from pyroipc.errors import SecurityError, SerializeError
+from pyroipc.errors import PyroError, SecurityError, SerializeError
 from pyroipc.serializers.base import (
     MAX_DEPTH,
     Serializer,
@@ -23,13 +24,21 @@ from pyroipc.serializers.base import (
     encoding_fault,
 )
 from pyroipc.serializers.classes import class_to_dict, recreate, simple_value
+from pyroipc.serializers.culprits import cannot_send, cannot_send_call
+from pyroipc.serializers.typed import Rebuilder, Values, decimal_ints_are_bounded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
-    from pyroipc.serializers.base import Buffer, DecodedCall
+    from pyroipc.serializers.base import (
+        Buffer,
+        ClassesFor,
+        DecodedCall,
+        PeerImage,
+        References,
+    )
 
 __all__ = ["JsonSerializer"]
 
@@ -93,14 +102,175 @@ class JsonSerializer(Serializer):
             SerializeError: the bytes are not a valid call, or exceed a limit.
             SecurityError: a class in it may never be rebuilt.
         """
-        call: Any = self.loads(data)
+        return _call_of(self.loads(data))
+
+    def for_connection(
+        self,
+        peer: PeerImage,
+        references: References | None = None,
+        classes_for: ClassesFor | None = None,
+    ) -> Serializer:
+        """Return the typed form: what is sent is what arrives."""
+        return TypedJsonSerializer(Values(references, classes_for))
+
+
+class TypedJsonSerializer(JsonSerializer):
+    """What JSON's form for our own dialect is.
+
+    What JSON does not know is the object ``{"@": tag, "v": data}``.  A dict that has the key
+    ``"@"``, or keys that are no texts, is one of those.
+    """
+
+    __slots__ = ("_values",)
+
+    is_typed = True
+
+    def __init__(self, values: Values) -> None:
+        self._values = values
+
+    def dumps(self, value: object) -> bytes:
+        """Encode one value; see Serializer.dumps.
+
+        Raises:
+            SerializeError: the value, or something inside it, cannot be encoded.
+        """
         try:
-            parts = (call["object"], call["method"], call["params"], call["kwargs"])
+            return self._written(value)
         except Exception as error:
-            raise SerializeError(
-                "the payload is not a call: an object with object, method, params and kwargs"
+            raise cannot_send("json", self._values.describe, value, error) from error
+
+    def loads(self, data: Buffer) -> object:
+        """Decode one value; see Serializer.loads."""
+        return self._read(data, is_call=False)
+
+    def dumps_call(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes:
+        """Encode a call; see Serializer.dumps_call.
+
+        Raises:
+            SerializeError: an argument cannot be encoded.
+        """
+        call = {"object": object_id, "method": member, "params": list(args), "kwargs": kwargs}
+        try:
+            return self._written(call)
+        except Exception as error:
+            raise cannot_send_call(
+                "json", self._values.describe, args, kwargs, error
             ) from error
-        return checked_call(parts)
+
+    def loads_call(self, data: Buffer) -> DecodedCall:
+        """Decode a call; see Serializer.loads_call."""
+        return self._read(data, is_call=True)  # type: ignore[no-any-return]
+
+    def _written(self, value: object) -> bytes:
+        scalars = _SCALARS if decimal_ints_are_bounded() else _SURE_SCALARS
+        try:
+            text = _encode_tree(_tree(value, self._values, 0, scalars))
+        except ValueError:  # an int has too many digits
+            if scalars is _SURE_SCALARS:
+                raise
+            text = _encode_tree(_tree(value, self._values, 0, _SURE_SCALARS))
+        try:
+            return text.encode("utf-8")
+        except UnicodeEncodeError:
+            return text.encode("utf-8", "surrogatepass")
+
+    def _read(self, data: Buffer, *, is_call: bool) -> Any:
+        try:
+            payload = data if isinstance(data, bytes) else bytes(data)
+            text = _text_of(payload)
+            if b'"@"' not in payload:
+                value = _decode(text)
+                return _call_of(value) if is_call else value
+            head = (lambda: _head_of(text)) if is_call else None
+            rebuilder = Rebuilder(self._values, len(payload), head)
+            hook = _hook(rebuilder.rebuild)
+            value = JSONDecoder(object_hook=hook).decode(text)
+            if is_call:
+                value = _call_of(value)
+                rebuilder.check_head(value)
+        except PyroError:
+            raise
+        except Exception as error:
+            raise SerializeError(decoding_fault("json", error)) from error
+        return value
+
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+_SURE_SCALARS = _SCALARS - {int}
+"""Those that need no look at them, if an int may be too long for decimal digits."""
+_TEXTS = frozenset({str})
+_MAX_BITS = 2000
+
+
+def _tree(value: Any, values: Values, level: int, scalars: frozenset[type]) -> Any:
+    """Return what JSON can show: the value itself, or with parts of it replaced.
+
+    Raises:
+        SerializeError: a part cannot be sent, or it is nested too deep.
+    """
+    kind = type(value)
+    if kind in scalars or (kind is int and value.bit_length() < _MAX_BITS):
+        return value
+    if level >= MAX_DEPTH:
+        raise SerializeError(
+            f"json cannot encode this: it is nested deeper than {MAX_DEPTH} levels, "
+            "or contains itself"
+        )
+    level += 1
+    if kind is list:
+        if scalars.issuperset(map(type, value)):
+            return value
+        return [_tree(item, values, level, scalars) for item in value]
+    if kind is dict and "@" not in value and _TEXTS.issuperset(map(type, value)):
+        if scalars.issuperset(map(type, value.values())):
+            return value
+        return {key: _tree(item, values, level, scalars) for key, item in value.items()}
+    if kind is bytes:
+        return {"@": "bytes", "v": _base64(value, newline=False).decode("ascii")}
+    tag, data = values.describe(value)
+    tree = _tree(data, values, level, scalars)
+    return tree if tag is None else {"@": tag, "v": tree}
+
+
+def _hook(rebuild: Callable[[object, Any], object]) -> Callable[[dict[str, Any]], object]:
+    def hook(found: dict[str, Any]) -> object:
+        if "@" not in found:
+            return found
+        if len(found) != 2:
+            raise SerializeError("invalid json payload: a key '@' is out of place")
+        return rebuild(found["@"], found["v"])
+
+    return hook
+
+
+def _text_of(payload: bytes) -> str:
+    if payload.count(b"[") + payload.count(b"{") > MAX_DEPTH:
+        _check_depth(payload)
+    try:
+        return str(payload, "utf-8")
+    except UnicodeDecodeError:
+        return str(payload, "utf-8", "surrogatepass")
+
+
+def _head_of(text: str) -> tuple[object, object]:
+    call = _decode(text)
+    return call["object"], call["method"]
+
+
+def _call_of(call: Any) -> DecodedCall:
+    try:
+        parts = (call["object"], call["method"], call["params"], call["kwargs"])
+    except Exception as error:
+        raise SerializeError(
+            "the payload is not a call: an object with object, method, params and kwargs"
+        ) from error
+    return checked_call(parts)
 
 
 def _default(obj: object) -> object:
@@ -114,6 +284,7 @@ def _default(obj: object) -> object:
 
 
 _encode = JSONEncoder(ensure_ascii=False, default=_default).encode
+_encode_tree = JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _decode = JSONDecoder().decode
 
 

@@ -2,7 +2,8 @@ r"""The text of a serpent payload -> values, without ``ast`` and without recursi
 
 What is read is the subset of Python literals that serpent writes: None, True, False, int, float
 (``1e30000`` is infinite), complex as ``(1.0+2.0j)``, str, bytes literals, tuple, list, set and
-dict, with any white space between them.  ``()`` is all that serpent has for an empty set.
+dict, with any white space between them.  ``()`` is all that serpent has for an empty set.  In
+the typed form, a tuple that begins with ``...`` stands for a value that has no literal.
 
 How: one compiled pattern cuts the text into tokens at C speed.  A token is as large as it can
 be: a bracket with the comma behind it, a key with its colon, a run of numbers, a run of strings
@@ -22,11 +23,11 @@ import re
 from itertools import chain
 
 from pyroipc.errors import SerializeError
-from pyroipc.serializers.base import MAX_DEPTH
+from pyroipc.serializers.base import MAX_DEPTH, check_keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
 __all__ = ["parse"]
@@ -40,6 +41,7 @@ _find_tokens = re.compile(
     | -?[0-9][-+.ej0-9,]*+                                             # 1   2.5,3,
     | \(\) | \[\] | \{\}
     | [\])}],?+
+    | \.\.\.,?+
     | [(\[{:,]
     | (?:None|True|False),?+
     | b(?: '[^'\\\n\r\0]*+ (?:ESCAPE[^'\\\n\r\0]*+)*+ '
@@ -64,12 +66,18 @@ _MEMORY_PER_CHARACTER = 50
 a list of empty lists, takes 27 times."""
 _WINDOW = 1 << 16
 """Tokens are cut this many characters at a time, so that they never take much memory."""
-_UNCHECKED_KEYS = 1000
 
 
 # One loop, for speed: its state would have to travel to a function and back for each token.
-def parse(text: str, start: int = 0) -> Any:  # noqa: C901, PLR0912, PLR0915
+def parse(  # noqa: C901, PLR0912, PLR0915
+    text: str, start: int = 0, rebuild: Callable[[Any, Any], Any] | None = None
+) -> Any:
     """Read the one literal that *text* holds from index *start* on.
+
+    Args:
+        text: the payload.
+        start: where the literal begins.
+        rebuild: makes the value of ``(...,tag,data)``; without it, ``...`` is refused.
 
     Raises:
         SerializeError: it is not such a literal, or exceeds a limit.
@@ -110,6 +118,8 @@ def parse(text: str, start: int = 0) -> Any:  # noqa: C901, PLR0912, PLR0915
         elif first in _CLOSERS:
             value = _close(bracket + first, items, colons, ready)
             items, bracket, colons = stack.pop()
+            if rebuild is not None and type(value) is tuple and value and value[0] is _MARK:
+                value = _rebuilt(rebuild, value)
             items.append(value)
             ready = len(token) == 2
             if type(value) is set and len(value) > _SMALL_SET:
@@ -135,6 +145,11 @@ def parse(text: str, start: int = 0) -> Any:  # noqa: C901, PLR0912, PLR0915
         elif first == ":":
             ready = not ready or _refuse(token)
             colons += len(items) & 1 or _refuse(token)
+        elif first == ".":
+            # Only as the first of several in a tuple, so that it is never left over.
+            if rebuild is None or not ready or bracket != "(" or items or token[-1] != ",":
+                _refuse(token)
+            items.append(_MARK)
         elif not first.isspace():
             if not ready:
                 _refuse(token)
@@ -145,6 +160,21 @@ def parse(text: str, start: int = 0) -> Any:  # noqa: C901, PLR0912, PLR0915
     if stack or colons or ready or len(items) != 1:
         raise SerializeError("invalid serpent payload: it ends too early or too late")
     return items[0]
+
+
+class _Mark:
+    """What ``...`` is while a payload is read."""
+
+    __slots__ = ()
+
+
+_MARK = _Mark()
+
+
+def _rebuilt(rebuild: Callable[[Any, Any], Any], marked: tuple[Any, ...]) -> Any:
+    if len(marked) != 3:
+        _refuse("...")
+    return rebuild(marked[1], marked[2])
 
 
 _EMPTY: dict[str, type] = {"()": tuple, "[]": list, "{}": dict}
@@ -178,7 +208,7 @@ def _close(brackets: str, items: list[Any], colons: int, ready: bool) -> Any:  #
         if colons * 2 != len(items):
             _refuse("}")
         keys = items[::2]
-        _check_keys(keys)
+        check_keys(keys)
         return dict(zip(keys, items[1::2], strict=True))
     if colons or (ready and not items and brackets == "{}"):
         _refuse(":")
@@ -187,23 +217,9 @@ def _close(brackets: str, items: list[Any], colons: int, ready: bool) -> Any:  #
     if brackets == "()":
         return items[0] if len(items) == 1 and not ready else tuple(items)
     if brackets == "{}":
-        _check_keys(items)
+        check_keys(items)
         return set(items)
     return _refuse(brackets)
-
-
-def _check_keys(keys: list[Any]) -> None:
-    """Refuse many keys with few hashes: numbers and tuples can be made to collide.
-
-    The hashes of str and bytes are salted, so those cannot.
-
-    Raises:
-        SerializeError: there are too many.
-    """
-    if len(keys) > _UNCHECKED_KEYS:
-        doubtful = [key for key in keys if type(key) is not str and type(key) is not bytes]
-        if len(set(map(hash, doubtful))) * 64 < len(set(map(id, doubtful))):
-            raise SerializeError("the payload has too many keys with the same hash")
 
 
 def _numbers(token: str) -> list[Any]:

@@ -32,7 +32,7 @@ that shares the fork finds the class that it has already. Nothing is noted for t
 all classes before each fork cost 0.2 to 0.6 ms, because it writes to their pages.
 
 What a session does with this: it sends :func:`image_identity` in its hello, and hands the text
-that it got to :func:`peer_image`; the result goes to ``Serializer.for_peer``.
+that it got to :func:`peer_image`; the result goes to ``Serializer.for_connection``.
 
 This module must be loaded before a process forks, or parent and child count as strangers. It
 imports next to nothing, so that ``import pyroipc`` can load it.
@@ -228,7 +228,7 @@ def peer_image(identity: str | None) -> PeerImage:
             that is missing or that is not such an identity counts as a stranger's.
 
     Returns:
-        A PeerImage for ``Serializer.for_peer``. It stays true for the life of the connection.
+        A PeerImage for ``Serializer.for_connection``. It stays true for the life of the connection.
     """
     from pyroipc.serializers.base import PeerImage
 

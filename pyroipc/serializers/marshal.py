@@ -15,18 +15,33 @@ bytes by marshal itself, without a word.
 from __future__ import annotations
 
 import marshal
+import re
 import sys
 
-from pyroipc.errors import SecurityError, SerializeError
-from pyroipc.serializers.base import Serializer, checked_call, decoding_fault, encoding_fault
+from pyroipc.errors import PyroError, SecurityError, SerializeError
+from pyroipc.serializers.base import (
+    MAX_DEPTH,
+    Serializer,
+    checked_call,
+    decoding_fault,
+    encoding_fault,
+)
 from pyroipc.serializers.classes import class_to_dict, recreate, simple_value
+from pyroipc.serializers.culprits import cannot_send, cannot_send_call
+from pyroipc.serializers.typed import Rebuilder, Values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from pyroipc.serializers.base import Buffer, DecodedCall
+    from pyroipc.serializers.base import (
+        Buffer,
+        ClassesFor,
+        DecodedCall,
+        PeerImage,
+        References,
+    )
 
 __all__ = ["MarshalSerializer"]
 
@@ -94,6 +109,168 @@ class MarshalSerializer(Serializer):
     def loads_call(self, data: Buffer) -> DecodedCall:
         """Decode a call; see Serializer.loads_call."""
         return checked_call(self.loads(data))
+
+    def for_connection(
+        self,
+        peer: PeerImage,
+        references: References | None = None,
+        classes_for: ClassesFor | None = None,
+    ) -> Serializer:
+        """Return the typed form: what is sent is what arrives."""
+        return TypedMarshalSerializer(Values(references, classes_for))
+
+
+class TypedMarshalSerializer(MarshalSerializer):
+    r"""What marshal's form for our own dialect is.
+
+    A value that marshal knows in all its parts goes as in the plain form.  Any other as ``\\x01``
+    and what marshal makes of it when each part that it does not know is replaced by the tuple
+    ``(..., tag, data)``; ``...`` itself is one of those then.
+    """
+
+    __slots__ = ("_values",)
+
+    is_typed = True
+
+    def __init__(self, values: Values) -> None:
+        self._values = values
+
+    def dumps(self, value: object) -> bytes:
+        """Encode one value; see Serializer.dumps.
+
+        Raises:
+            SerializeError: the value, or something inside it, cannot be encoded.
+        """
+        try:
+            return self._written(value, surely_plain=type(value) in _SCALARS)
+        except Exception as error:
+            raise cannot_send("marshal", self._values.describe, value, error) from error
+
+    def loads(self, data: Buffer) -> object:
+        """Decode one value; see Serializer.loads."""
+        return self._read(data, is_call=False)
+
+    def dumps_call(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes:
+        """Encode a call; see Serializer.dumps_call.
+
+        Raises:
+            SerializeError: an argument cannot be encoded.
+        """
+        try:
+            surely_plain = not kwargs and _SCALARS.issuperset(map(type, args))
+            return self._written(
+                (object_id, member, list(args), kwargs), surely_plain=surely_plain
+            )
+        except Exception as error:
+            describe = self._values.describe
+            raise cannot_send_call("marshal", describe, args, kwargs, error) from error
+
+    def loads_call(self, data: Buffer) -> DecodedCall:
+        """Decode a call; see Serializer.loads_call."""
+        return checked_call(self._read(data, is_call=True))
+
+    def _written(self, value: Any, *, surely_plain: bool) -> bytes:
+        try:
+            plain = marshal.dumps(value)
+        except ValueError:  # "unmarshallable object"
+            return b"\x01" + marshal.dumps(_tagged(value, self._values, 0))
+        if surely_plain or not _may_hold_buffers(plain):
+            return plain
+        try:
+            tagged = _tagged(value, self._values, 0)
+        except RecursionError:  # it contains itself, which marshal can do
+            return plain
+        return plain if tagged is value else b"\x01" + marshal.dumps(tagged)
+
+    def _read(self, data: Buffer, *, is_call: bool) -> Any:
+        try:
+            payload = data if isinstance(data, bytes) else bytes(data)
+            if payload[:1] != b"\x01":
+                return marshal.loads(payload, **_OPTIONS)
+            value = marshal.loads(memoryview(payload)[1:], **_OPTIONS)
+            head = (lambda: value[:2]) if is_call and type(value) is tuple else None
+            return _untagged(value, Rebuilder(self._values, len(payload), head), 0)
+        except PyroError:
+            raise
+        except Exception as error:
+            raise SerializeError(decoding_fault("marshal", error)) from error
+
+
+# What marshal writes for bytes: "s" and four bytes, the length.  It writes the same for whatever
+# has a buffer.  Below 16 MiB the last of the four is zero, which is rarely so behind another "s".
+_find_bytes = re.compile(rb"s[\s\S]{3}\x00").search
+_find_shared_bytes = re.compile(rb"\xf3[\s\S]{3}\x00").search
+_SCALARS = frozenset({str, int, float, complex, bytes, bool, type(None)})
+
+
+def _may_hold_buffers(payload: bytes) -> bool:
+    return (
+        len(payload) >= 1 << 24
+        or _find_bytes(payload) is not None
+        or _find_shared_bytes(payload) is not None
+    )
+
+
+def _tagged(value: Any, values: Values, level: int) -> Any:
+    """Replace the parts that marshal does not know; return the value itself if it has none.
+
+    Raises:
+        SerializeError: a part cannot be sent.
+        RecursionError: the value is nested too deep.
+    """
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if level > MAX_DEPTH:
+        raise RecursionError
+    level += 1
+    if kind is list or kind is tuple:
+        if _SCALARS.issuperset(map(type, value)):
+            return value
+        items = [_tagged(item, values, level) for item in value]
+        unchanged = all(new is old for new, old in zip(items, value, strict=True))
+        return value if unchanged else kind(items)
+    if kind is dict and _SCALARS.issuperset(map(type, value)):
+        if _SCALARS.issuperset(map(type, value.values())):
+            return value
+        replaced = {key: _tagged(item, values, level) for key, item in value.items()}
+        unchanged = all(replaced[key] is item for key, item in value.items())
+        return value if unchanged else replaced
+    if (kind is set or kind is frozenset) and _SCALARS.issuperset(map(type, value)):
+        return value
+    tag, data = values.describe(value)
+    data = _tagged(data, values, level)
+    return data if tag is None else (..., tag, data)
+
+
+def _untagged(value: Any, rebuilder: Rebuilder, level: int) -> Any:
+    """Make the values that the tuples with ``...`` stand for.
+
+    Raises:
+        SerializeError: one stands for nothing, or it is nested too deep.
+    """
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if level > 2 * MAX_DEPTH:
+        raise SerializeError("the payload is nested too deep, or contains itself")
+    level += 1
+    if kind is list:
+        return [_untagged(item, rebuilder, level) for item in value]
+    if kind is dict:
+        return {key: _untagged(item, rebuilder, level) for key, item in value.items()}
+    if kind is not tuple:
+        return value
+    if value and value[0] is ...:
+        _, tag, data = value
+        return rebuilder.rebuild(tag, _untagged(data, rebuilder, level))
+    return tuple([_untagged(item, rebuilder, level) for item in value])
 
 
 _OPTIONS: dict[str, Any] = {"allow_code": False} if sys.version_info >= (3, 13) else {}

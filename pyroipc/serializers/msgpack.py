@@ -23,29 +23,36 @@ scan has seen that there are no other keys.  Others would let a peer choose keys
 
 from __future__ import annotations
 
-import datetime
-import numbers
 import re
 import struct
 
 import msgpack as library
 
-from pyroipc.errors import SecurityError, SerializeError
+from pyroipc.errors import PyroError, SecurityError, SerializeError
 from pyroipc.serializers.base import (
     MAX_DEPTH,
     Serializer,
+    check_keys,
     checked_call,
     decoding_fault,
     encoding_fault,
 )
 from pyroipc.serializers.classes import class_to_dict, dict_to_class, simple_value
+from pyroipc.serializers.culprits import cannot_send, cannot_send_call
+from pyroipc.serializers.typed import TAGS, Rebuilder, Values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
-    from pyroipc.serializers.base import Buffer, DecodedCall
+    from pyroipc.serializers.base import (
+        Buffer,
+        ClassesFor,
+        DecodedCall,
+        PeerImage,
+        References,
+    )
 
 __all__ = ["MsgpackSerializer"]
 
@@ -108,6 +115,105 @@ class MsgpackSerializer(Serializer):
         """Decode a call; see Serializer.loads_call."""
         return checked_call(self.loads(data))
 
+    def for_connection(
+        self,
+        peer: PeerImage,
+        references: References | None = None,
+        classes_for: ClassesFor | None = None,
+    ) -> Serializer:
+        """Return the typed form: what is sent is what arrives."""
+        return TypedMsgpackSerializer(Values(references, classes_for))
+
+
+class TypedMsgpackSerializer(MsgpackSerializer):
+    """What msgpack's form for our own dialect is.
+
+    Extension types: 0x40 a bytearray, its content; 0x41 an int, big-endian
+    two's complement; 0x54 the number of a tag in ``typed.TAGS``, as the first item of an array
+    that stands for a value: ``[tag, data]``, or ``[tag, item, ...]`` for a tuple.
+    """
+
+    __slots__ = ("_values",)
+
+    is_typed = True
+
+    def __init__(self, values: Values) -> None:
+        self._values = values
+
+    def dumps(self, value: object) -> bytes:
+        """Encode one value; see Serializer.dumps.
+
+        Raises:
+            SerializeError: the value, or something inside it, cannot be encoded.
+        """
+        try:
+            packed = _packed(value, self._default)
+            if type(value) not in _SCALARS and _find_bin(packed):
+                packed = self._with_bytearrays(value, packed)
+        except Exception as error:
+            raise cannot_send("msgpack", self._values.describe, value, error) from error
+        return packed
+
+    def loads(self, data: Buffer) -> object:
+        """Decode one value; see Serializer.loads."""
+        return self._read(data, is_call=False)
+
+    def dumps_call(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes:
+        """Encode a call; see Serializer.dumps_call.
+
+        Raises:
+            SerializeError: an argument cannot be encoded.
+        """
+        try:
+            call = [object_id, member, list(args), kwargs]
+            packed = _packed(call, self._default)
+            if (kwargs or not _SCALARS.issuperset(map(type, args))) and _find_bin(packed):
+                packed = self._with_bytearrays(call, packed)
+        except Exception as error:
+            describe = self._values.describe
+            raise cannot_send_call("msgpack", describe, args, kwargs, error) from error
+        return packed
+
+    def loads_call(self, data: Buffer) -> DecodedCall:
+        """Decode a call; see Serializer.loads_call."""
+        return checked_call(self._read(data, is_call=True))
+
+    def _default(self, value: Any) -> object:
+        kind = type(value)
+        if kind is tuple:
+            return [_MARKERS["tuple"], *value]
+        if kind is int:
+            size = value.bit_length() // 8 + 1
+            return library.ExtType(_INT, value.to_bytes(size, "big", signed=True))
+        if kind is bytearray:
+            return library.ExtType(_BYTEARRAY, bytes(value))
+        tag, data = self._values.describe(value)
+        if tag is not None:
+            return [_MARKERS[tag], data]
+        return data if type(data) in _NATIVE else self._default(data)
+
+    def _with_bytearrays(self, value: object, packed: bytes) -> bytes:
+        """Pack again if there are bytearrays, which the library takes for bytes."""
+        walked = _replaced(value)
+        if walked is value and _MARK_BYTES not in packed:
+            return packed
+        return _packed(walked, lambda part: _replaced(self._default(part)))
+
+    def _read(self, data: Buffer, *, is_call: bool) -> object:
+        try:
+            payload = data if isinstance(data, bytes) else bytes(data)
+            return _read_typed(payload, self._values, is_call=is_call)
+        except PyroError:
+            raise
+        except Exception as error:
+            raise SerializeError(decoding_fault("msgpack", error)) from error
+
 
 # ---------------------------------------------------------------------------------------- encoding
 
@@ -118,6 +224,9 @@ def _default(obj: object) -> object:
     Raises:
         SerializeError: there is nothing to replace it by.
     """
+    import datetime
+    import numbers
+
     if isinstance(obj, datetime.datetime):
         if obj.tzinfo is not None:
             raise SerializeError("msgpack cannot encode a datetime with timezone info")
@@ -133,6 +242,8 @@ def _default(obj: object) -> object:
 
 
 def _number(obj: Any) -> object:
+    import numbers
+
     if isinstance(obj, numbers.Integral):
         return library.ExtType(0x31, str(int(obj)).encode("ascii"))
     if isinstance(obj, numbers.Rational):
@@ -143,10 +254,57 @@ def _number(obj: Any) -> object:
     return library.ExtType(0x30, struct.pack("dd", value.real, value.imag))
 
 
+_BYTEARRAY = 0x40
+_INT = 0x41
+_MARK = 0x54
+_MARK_BYTES = bytes([0xD4, _MARK])
+_MARKERS = {tag: library.ExtType(_MARK, bytes([number])) for number, tag in enumerate(TAGS)}
+_SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
+_NATIVE = frozenset({*_SCALARS, list, dict})
+_find_bin = re.compile(rb"[\xc4-\xc6]").search
+"""Find what may be the header of bytes."""
+
+
+def _packed(value: object, default: Callable[[Any], object]) -> bytes:
+    packed: bytes
+    try:
+        packed = _pack(value, strict_types=True, default=default)
+    except UnicodeEncodeError:
+        packed = _pack(
+            value, strict_types=True, default=default, unicode_errors="surrogatepass"
+        )
+    return packed
+
+
+def _replaced(value: Any) -> Any:
+    """Return a value without bytearrays in its lists and dicts: itself, if it has none."""
+    kind = type(value)
+    if kind is bytearray:
+        return library.ExtType(_BYTEARRAY, bytes(value))
+    if kind is list:
+        if _CHANGING.isdisjoint(map(type, value)):
+            return value
+        items = [_replaced(item) for item in value]
+        changed = any(new is not old for new, old in zip(items, value, strict=True))
+        return items if changed else value
+    if kind is dict:
+        if _CHANGING.isdisjoint(map(type, value.values())):
+            return value
+        replaced = {key: _replaced(item) for key, item in value.items()}
+        changed = any(replaced[key] is not item for key, item in value.items())
+        return replaced if changed else value
+    return value
+
+
+_CHANGING = frozenset({bytearray, list, dict})
+
+
 # ---------------------------------------------------------------------------------------- decoding
 
 
 def _extension(code: int, data: bytes) -> object:
+    import datetime
+
     if code == 0x30:
         return complex(*struct.unpack("dd", data))
     if code == 0x31:
@@ -180,6 +338,106 @@ def _read(data: bytes) -> object:
             if _scan(data):  # not because of keys that are ints
                 raise
     return _unpack(data, raw=False, object_hook=hook, ext_hook=_extension, strict_map_key=False)
+
+
+class _Marker:
+    """The first item of an array that stands for a value, while it is read."""
+
+    __slots__ = ("tag",)
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+
+
+_MARKS = {bytes([number]): _Marker(tag) for number, tag in enumerate(TAGS)}
+
+
+class _Reader:
+    """Makes the values of one payload of the typed form."""
+
+    __slots__ = ("_open", "_rebuild")
+
+    def __init__(self, rebuilder: Rebuilder) -> None:
+        self._rebuild = rebuilder.rebuild
+        self._open = 0  # markers that are not the begin of an array yet
+
+    def extension(self, code: int, data: bytes) -> object:
+        if code != _MARK:
+            return _leaf(code, data)
+        self._open += 1
+        return _MARKS[data]
+
+    def array(self, items: list[Any]) -> object:
+        if not items or type(items[0]) is not _Marker:
+            return items
+        self._open -= 1
+        tag = items[0].tag
+        if tag == "tuple":
+            del items[0]
+            return tuple(items)
+        _, data = items
+        return self._rebuild(tag, data)
+
+    def check(self) -> None:
+        """Refuse what is left over.
+
+        Raises:
+            SerializeError: there was a marker that is not the begin of an array.
+        """
+        if self._open:
+            raise SerializeError("invalid msgpack payload: a marker is out of place")
+
+
+def _leaf(code: int, data: bytes) -> object:
+    if code == _INT:
+        return int.from_bytes(data, "big", signed=True)
+    if code == _BYTEARRAY:
+        return bytearray(data)
+    raise SerializeError(f"invalid ext code for msgpack: {code}")
+
+
+def _pairs(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    check_keys([key for key, _ in pairs])
+    return dict(pairs)
+
+
+def _read_typed(data: bytes, values: Values, *, is_call: bool) -> Any:
+    """Read a payload of the typed form; only those with other keys than texts are read twice."""
+    strict = len(data) <= _COUNT_SAFELY or not _suspicious(data) or _scan(data, typed=True)
+    marked = _MARK_BYTES in data
+    if strict:
+        try:
+            return _read_marked(data, values, is_call) if marked else _unpack(
+                data, raw=False, ext_hook=_leaf
+            )
+        except PyroError:
+            raise
+        except ValueError as error:
+            # A key that is no text; texts with lone surrogates; or a broken payload.
+            if _scan(data, typed=True) and not isinstance(error, UnicodeDecodeError):
+                raise
+    options = {"strict_map_key": False, "unicode_errors": "surrogatepass"}
+    if marked:
+        return _read_marked(data, values, is_call, object_pairs_hook=_pairs, **options)
+    return _unpack(data, raw=False, ext_hook=_leaf, object_pairs_hook=_pairs, **options)
+
+
+def _read_marked(data: bytes, values: Values, is_call: bool, **options: Any) -> Any:  # noqa: FBT001 - private
+    rebuilder = Rebuilder(values, len(data), (lambda: _head_of(data)) if is_call else None)
+    reader = _Reader(rebuilder)
+    value = _unpack(
+        data, raw=False, ext_hook=reader.extension, list_hook=reader.array, **options
+    )
+    reader.check()
+    rebuilder.check_head(value)
+    return value
+
+
+def _head_of(data: bytes) -> tuple[object, object]:
+    unpacker = library.Unpacker(max_buffer_size=len(data), read_size=len(data))
+    unpacker.feed(data)
+    unpacker.read_array_header()
+    return unpacker.unpack(), unpacker.unpack()
 
 
 _NOT_CONTAINERS = bytes(
@@ -228,6 +486,10 @@ _KEYS = frozenset({
     *range(0xD9, 0xDC), *range(0xE0, 0x100),
 })  # fmt: skip
 """What a key may begin with: int, str, bin, None, bool."""
+_TYPED_KEYS = _KEYS | frozenset({
+    *range(0x90, 0xA0), 0xDC, 0xDD, *range(0xC7, 0xCC), *range(0xD4, 0xD9),
+})  # fmt: skip
+"""In the typed form also float, and what arrays and extensions stand for."""
 _STRICT_KEYS = frozenset({*range(0xA0, 0xC0), 0xC4, 0xC5, 0xC6, 0xD9, 0xDA, 0xDB})
 _RUN = 64
 _match_numbers = re.compile(
@@ -239,23 +501,24 @@ _NUMBERS = frozenset(b"\xcb\xcf\xd3\xca\xce\xd2\xcd\xd1")
 class _Scan:
     """What is known of a payload up to a position."""
 
-    __slots__ = ("budget", "data", "promised", "strict")
+    __slots__ = ("budget", "data", "keys", "promised", "strict")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, keys: frozenset[int]) -> None:
         self.data = data
+        self.keys = keys
         self.budget = _BASE_MEMORY + _MEMORY_PER_BYTE * len(data)
         self.promised = 1  # items that the headers so far say are still to come, at most
         self.strict = True  # all keys so far are str or bytes
 
 
-def _scan(data: bytes) -> bool:
+def _scan(data: bytes, *, typed: bool = False) -> bool:
     """Refuse a payload that is dangerous to decode; tell whether all keys are str or bytes.
 
     Raises:
         SerializeError: nesting, claims, memory or keys are not allowed.
         IndexError: the payload ends too early.
     """
-    state = _Scan(data)
+    state = _Scan(data, _TYPED_KEYS if typed else _KEYS)
     stack: list[tuple[int, bool]] = []
     left, is_map = 1, False  # items to come in the innermost container
     position = 0
@@ -336,6 +599,6 @@ def _check_budget(state: _Scan) -> None:
 
 
 def _check_key(state: _Scan, code: int) -> None:
-    if code not in _KEYS:
+    if code not in state.keys:
         raise SerializeError("the payload has keys that are not str, bytes, int, bool or None")
     state.strict = False

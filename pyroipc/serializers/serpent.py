@@ -8,6 +8,8 @@ Writing uses the serpent library's ``Serializer`` class, but neither its module-
 classes, which belongs to whoever else uses serpent in this process, nor its switching the
 garbage collector off and on, which concerns all threads.  Reading is our own (``literal``):
 the library's ``ast.literal_eval`` takes 490 times the memory of a payload and can crash.
+
+The typed form, for connections of our own dialect, is written by ``typed_text``.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from enum import Enum
 
 import serpent as library
 
-from pyroipc.errors import SecurityError, SerializeError
+from pyroipc.errors import PyroError, SecurityError, SerializeError
 from pyroipc.serializers.base import (
     MAX_DEPTH,
     Serializer,
@@ -34,14 +36,23 @@ from pyroipc.serializers.classes import (
     recreate,
     serpent_converters,
 )
+from pyroipc.serializers.culprits import cannot_send, cannot_send_call
 from pyroipc.serializers.literal import parse
+from pyroipc.serializers.typed import Rebuilder, Values
+from pyroipc.serializers.typed_text import head_of, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from pyroipc.serializers.base import Buffer, DecodedCall
+    from pyroipc.serializers.base import (
+        Buffer,
+        ClassesFor,
+        DecodedCall,
+        PeerImage,
+        References,
+    )
 
     Handler = Callable[[Any, "_Writer", list[str], int], None]
 
@@ -100,19 +111,100 @@ class SerpentSerializer(Serializer):
         """Decode a call; see Serializer.loads_call."""
         return checked_call(self.loads(data))
 
+    def for_connection(
+        self,
+        peer: PeerImage,
+        references: References | None = None,
+        classes_for: ClassesFor | None = None,
+    ) -> Serializer:
+        """Return the typed form: what is sent is what arrives."""
+        return TypedSerpentSerializer(Values(references, classes_for))
+
+
+class TypedSerpentSerializer(SerpentSerializer):
+    """What serpent's form for our own dialect is; ``text`` and ``typed`` do the work."""
+
+    __slots__ = ("_values",)
+
+    is_typed = True
+
+    def __init__(self, values: Values) -> None:
+        self._values = values
+
+    def dumps(self, value: object) -> bytes:
+        """Encode one value; see Serializer.dumps.
+
+        Raises:
+            SerializeError: the value, or something inside it, cannot be encoded.
+        """
+        out = [_HEADER]
+        try:
+            write(value, out, 0, self._values)
+            return "".join(out).encode("utf-8")
+        except Exception as error:
+            raise cannot_send("serpent", self._values.describe, value, error) from error
+
+    def loads(self, data: Buffer) -> object:
+        """Decode one value; see Serializer.loads."""
+        return self._read(data, is_call=False)
+
+    def dumps_call(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes:
+        """Encode a call; see Serializer.dumps_call.
+
+        Raises:
+            SerializeError: an argument cannot be encoded.
+        """
+        values = self._values
+        out = [f"{_HEADER}({object_id!r},{member!r},"]
+        try:
+            write(args, out, 1, values)
+            out.append(",")
+            write(kwargs, out, 1, values)
+            out.append(")")
+            return "".join(out).encode("utf-8")
+        except Exception as error:
+            raise cannot_send_call("serpent", values.describe, args, kwargs, error) from error
+
+    def loads_call(self, data: Buffer) -> DecodedCall:
+        """Decode a call; see Serializer.loads_call."""
+        return checked_call(self._read(data, is_call=True))
+
+    def _read(self, data: Buffer, *, is_call: bool) -> object:
+        try:
+            text = str(data, "utf-8")
+            start = _start_of(text)
+            if "..." not in text:
+                return parse(text, start)
+            head = (lambda: head_of(text, start)) if is_call else None
+            rebuilder = Rebuilder(self._values, len(data), head)
+            value = parse(text, start, rebuilder.rebuild)
+            rebuilder.check_head(value)
+        except PyroError:
+            raise
+        except Exception as error:
+            raise SerializeError(decoding_fault("serpent", error)) from error
+        return value
+
 
 def _read(data: Buffer) -> Any:
     text = str(data, "utf-8")
-    if text.startswith(_HEADER):
-        start = len(_HEADER)
-    elif text.startswith("#"):  # other implementations of serpent name other Pythons
-        start = text.index("\n") + 1
-    else:
-        start = 0
-    value = parse(text, start)
+    value = parse(text, _start_of(text))
     if "__class__" in text or ("\\" in text and _may_hide(text)):
         return recreate(value)
     return value
+
+
+def _start_of(text: str) -> int:
+    if text.startswith(_HEADER):
+        return len(_HEADER)
+    # Other implementations of serpent name other Pythons.
+    return text.index("\n") + 1 if text.startswith("#") else 0
 
 
 _may_hide = re.compile(r"\\[xuUN0-7]").search

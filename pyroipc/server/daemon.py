@@ -4,63 +4,35 @@ from __future__ import annotations
 
 import threading
 
+from pyroipc.client import references
 from pyroipc.client.session import session_for
 from pyroipc.errors import DaemonError
-from pyroipc.server.dispatcher import Dispatcher, Instances
-from pyroipc.server.exposure import expose
-from pyroipc.server.loops.connected import ConnectedLoop
+from pyroipc.server.dispatcher import Instances
+from pyroipc.server.interface import DAEMON_NAME, DaemonObject
+from pyroipc.server.loops.streams import Lingering
 from pyroipc.server.registry import Registry
-from pyroipc.server.session import ServerSession
+from pyroipc.server.serving import Guest, Service
 from pyroipc.settings import config
+from pyroipc.uri import URI
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
     from typing import Any, Self
 
+    from pyroipc.client.proxy import Proxy
+    from pyroipc.client.references import Exported
     from pyroipc.client.session import Session
+    from pyroipc.server.connection import Connection
+    from pyroipc.server.registry import Entry
     from pyroipc.settings import Settings
+    from pyroipc.wire.message import Buffer
 
-DAEMON_NAME = "Pyro.Daemon"
-"""The object id of the daemon's own object in every daemon."""
+__all__ = ["DAEMON_NAME", "Daemon", "DaemonObject"]
+
 _SERVER_TYPES = ("thread", "multiplex")
-_THREADS_MAX = 80
-_SHUTDOWN_SECONDS = 5.0
-
-
-class DaemonObject:
-    """What a daemon tells about itself; registered in it as ``Pyro.Daemon``."""
-
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
-
-    @expose
-    def registered(self) -> list[str]:
-        """Return the ids of all registered objects."""
-        return sorted(self._daemon.registry.entries)
-
-    @expose
-    def ping(self) -> None:
-        """Do nothing: the answer is the point."""
-
-    @expose
-    def info(self) -> str:
-        """Describe the daemon in one line."""
-        return repr(self._daemon)
-
-    @expose
-    def get_metadata(self, object_id: str) -> dict[str, list[str]]:
-        """Name the members of an object: ``methods``, ``oneway`` (of the methods), ``attrs``."""
-        return self._daemon.registry.get(object_id).metadata()
-
-    @expose
-    def get_documentation(self, object_id: str) -> dict[str, dict[str, str]]:
-        """Return ``signatures`` and ``docs`` of the members of an object, by name."""
-        from pyroipc.server.documentation import document
-
-        return document(self._daemon.registry.get(object_id))
 
 
 class Daemon:
@@ -78,8 +50,13 @@ class Daemon:
     Raises:
         DaemonError: no connected socket was given.
 
-    Objects may be registered by any thread, at any time.
+    Objects may be registered by any thread, at any time. A registered object that is passed to, or
+    returned from, a remote method arrives as a proxy, over whatever connection that goes.
     """
+
+    methodcall_error_handler: Callable[..., None] | None = None
+    """Called with the daemon, the address of the client, the name of the method, its positional and
+    keyword arguments, and the exception, when a method has raised one."""
 
     def __init__(
         self,
@@ -118,56 +95,149 @@ class Daemon:
     def _set_up(
         self, accepted: Iterable[str] | None, interface: type[DaemonObject], settings: Settings
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._accepted = None if accepted is None else frozenset(accepted)
         self._public = False
-        self._single = Instances()
-        self._loop: ConnectedLoop | None = None
+        self._service: Service | None = None
         self._lock = threading.RLock()  # a signal handler may close the daemon at any moment
         self._closed = False
+        self.single = Instances(threading.RLock())
+        """The instances that all clients share."""
+        self.lingering = Lingering(settings)
+        """The streams that wait for a client that connects again."""
+        self._types: list[type] = []
         self.registry = Registry()
         self.registry.register(interface(self), DAEMON_NAME)
+
+    # --- objects -------------------------------------------------------------------------------
 
     def register(
         self,
         obj_or_class: Any,
-        object_id: str | None = None,
+        objectId: str | None = None,
+        force: bool = False,  # noqa: FBT001, FBT002 - as in Pyro
+        weak: bool = False,  # noqa: FBT001, FBT002
         *,
-        force: bool = False,
-        weak: bool = False,
-    ) -> str:
+        interface: type | None = None,
+    ) -> URI:
         """Make an object reachable, or a class whose instances are made for callers.
 
         Args:
             obj_or_class: it is not written to.
-            object_id: its name; None: one is made.
+            objectId: its name; None: one is made that nobody can guess.
             force: replace what is registered under this id.
             weak: do not keep the object alive; it is unregistered when it goes.
+            interface: a class or a ``typing.Protocol`` whose public members are callable, instead
+                of those marked with ``@expose``; for a class that cannot be edited.
 
         Returns:
-            The object id.
+            The URI of the object; a proxy takes it, or its ``object``, which is the id.
 
         Raises:
             DaemonError: the id is taken, or the object is registered already.
-            TypeError: the id is not a str, or a class was to be held weakly.
+            TypeError: the id is not a str, a class was to be held weakly, or the object lacks what
+                the interface names.
         """
         entry = self.registry.register(
-            obj_or_class, object_id, public=self._public, force=force, weak=weak
+            obj_or_class,
+            objectId,
+            public=self._public,
+            force=force,
+            weak=weak,
+            interface=interface,
         )
         if not entry.members:
             _log().warning(
-                "class %s exposes no members: mark them with @expose", entry.cls.__qualname__
+                "Class %s doesn't expose any methods or attributes. "
+                "Did you forget setting @expose on them?",
+                entry.cls.__qualname__,
             )
-        return entry.object_id
+        self._types.append(entry.cls)
+        references.add_type(entry.cls, self)
+        return URI.for_connected_socket(entry.object_id)
 
-    def unregister(self, obj_or_id: Any) -> None:
+    def unregister(self, objectOrId: Any) -> None:
         """Take an object away; running calls of it finish.
 
+        Args:
+            objectOrId: an object, or an id; an unknown id is ignored.
+
         Raises:
-            DaemonError: the object is not registered. An unknown id is ignored.
+            DaemonError: the object is not registered.
         """
-        if obj_or_id != DAEMON_NAME:
-            self.registry.unregister(obj_or_id)
+        if isinstance(objectOrId, URI):
+            objectOrId = objectOrId.object
+        if isinstance(objectOrId, str) and objectOrId == DAEMON_NAME:
+            return
+        self.registry.unregister(objectOrId)
+
+    def uriFor(self, objectOrId: Any, nat: bool = True) -> URI:  # noqa: FBT001, FBT002 - as in Pyro
+        """Return the URI of a registered object.
+
+        Args:
+            objectOrId: the object, or an id, of which it is not checked whether it exists.
+            nat: has no meaning over a connected socket.
+
+        Raises:
+            DaemonError: the object is not registered here.
+        """
+        if isinstance(objectOrId, str):
+            return URI.for_connected_socket(objectOrId)
+        return URI.for_connected_socket(self._entry_of(objectOrId).object_id)
+
+    def proxyFor(self, objectOrId: Any, nat: bool = True) -> Proxy[Any]:  # noqa: FBT001, FBT002
+        """Return a proxy for a registered object that goes to the peer as a reference.
+
+        Args:
+            objectOrId: the object, or its id.
+            nat: has no meaning over a connected socket.
+
+        Raises:
+            DaemonError: it is not registered here, or its class exposes nothing.
+        """
+        from pyroipc.server.local import local_proxy
+
+        if isinstance(objectOrId, str):
+            entry = self.registry.get(objectOrId)
+        else:
+            entry = self._entry_of(objectOrId)
+        return local_proxy(self, entry)
+
+    def resetMetadataCache(self, objectOrId: Any, nat: bool = True) -> None:  # noqa: FBT001, FBT002
+        """Do nothing: what a class exposes is looked at whenever an object is registered."""
+
+    def _entry_of(self, target: Any) -> Entry:
+        entry = self.registry.find(target)
+        if entry is None:
+            raise DaemonError("object isn't registered in this daemon")
+        return entry
+
+    # --- hooks, to be overridden ---------------------------------------------------------------
+
+    def validateHandshake(self, conn: Connection, data: Any) -> Any:
+        """Look at what a proxy says when it connects (``_pyroHandshake``); to be overridden.
+
+        As soon as a subclass does, nothing else is served to a client that has not passed here.
+
+        Args:
+            conn: the client.
+            data: what the proxy sent.
+
+        Returns:
+            Anything that can be sent; the proxy gives it to ``_pyroValidateHandshake``.
+
+        What this raises refuses the connection; its text is what the client sees.
+        """
+        return "hello"
+
+    def clientDisconnect(self, conn: Connection) -> None:
+        """Take note that a client is gone; to be overridden. What it raises is logged."""
+
+    def annotations(self) -> Mapping[str, Buffer]:
+        """Return what to add to the annotations of every answer; to be overridden."""
+        return {}
+
+    # --- serving -------------------------------------------------------------------------------
 
     def requestLoop(self, loopCondition: Callable[[], bool] | None = None) -> None:
         """Serve until :meth:`shutdown`, until the peer is gone, or while the condition holds.
@@ -184,64 +254,77 @@ class Daemon:
         with self._lock:
             if self._closed:
                 raise DaemonError("this daemon is closed; make a new one")
-            if self._loop is not None:
+            if self._service is not None:
                 raise DaemonError("the request loop of this daemon runs already")
-            if self._settings.SERVERTYPE not in _SERVER_TYPES:
+            if self.settings.SERVERTYPE not in _SERVER_TYPES:
                 raise DaemonError(
-                    f"SERVERTYPE {self._settings.SERVERTYPE!r} is unknown: "
+                    f"SERVERTYPE {self.settings.SERVERTYPE!r} is unknown: "
                     f"{' or '.join(_SERVER_TYPES)}"
                 )
-            session = self._serving_session()
-            dispatcher = Dispatcher(self.registry, self._single)
-            handler = ServerSession(
-                dispatcher,
-                session.codecs.by_key,
-                session.codecs.get,
-                session,
-                _log_oneway_error,
-                detailed_traceback=self._settings.DETAILED_TRACEBACK,
-            )
-            loop = self._loop = ConnectedLoop(
-                session,
-                handler,
-                threads=1 if self._settings.SERVERTYPE == "multiplex" else _THREADS_MAX,
-                oneway_queue=self._settings.ONEWAY_QUEUE,
-            )
-
-        def conversation_ended() -> None:
-            loop.flush()
-            dispatcher.end_conversation()
-
-        session.on_conversation_end = conversation_ended
-        session.on_request = loop.take
-        session.has_enough = loop.has_enough
-        ended = False
+            service = self._service = Service(self, self._serving_session())
         try:
-            loop.run(loopCondition)
-            ended = True
+            service.run(loopCondition)
         finally:
-            # An exception, such as that of Ctrl-C, may have come between a call and its answer.
-            session.leave("the daemon stopped serving", busy=loop.is_busy or not ended)
-            conversation_ended()
-            session.on_conversation_end = None
-            session.on_request = session.has_enough = None
-            if not session.channel.owned:
-                session.channel.make_unwakeable()
             with self._lock:
-                self._loop = None
+                self._service = None
 
     def _serving_session(self) -> Session:
         session = self._session
         if session is None:
             if self._socket is None:
                 raise DaemonError("this daemon is closed; make a new one")
-            session = self._session = session_for(self._socket, self._settings)
+            session = self._session = session_for(self._socket, self.settings)
         session.check()
-        if session.on_request is not None:
+        if session.is_served:
             raise DaemonError("another daemon serves this socket")
         session.channel.make_wakeable()
         session.codecs.accept(self._accepted)
         return session
+
+    def export(self, value: object, session: Session) -> Exported | None:
+        """Say under which id the peer of a session may call a value; None: it is not ours."""
+        if self._closed:
+            return None
+        of_local_proxy = getattr(value, "__dict__", {}).get("_pyro_entry")
+        if of_local_proxy is not None:
+            value = of_local_proxy.target()
+        entry = self.registry.find(value)
+        if entry is None:
+            entry = self.single.find_entry(value)
+            service = self._service
+            if entry is None and service is not None and service.session is session:
+                entry = service.instances.find_entry(value)
+        if entry is None or entry.object_id == DAEMON_NAME:
+            return None
+        return references.Exported(entry.object_id, entry.class_key, entry, value)
+
+    def attach(self, session: Session) -> None:
+        """See to it that the peer of a session can call what it was sent references to."""
+        if not session.is_served and session.on_request is None:
+            with self._lock:
+                if session.on_request is None:
+                    Guest(self, session)
+
+    def report(
+        self,
+        connection: Connection,
+        error: BaseException,
+        loud: bool,  # noqa: FBT001
+        member: str,
+        args: Any,
+        kwargs: Any,
+    ) -> None:
+        """Take note of an exception in a method: log it if nobody else hears of it."""
+        if loud:
+            _log().warning("%s raised %r", member, error, exc_info=error)
+        handler = self.methodcall_error_handler
+        if handler is not None:
+            try:
+                getattr(handler, "__func__", handler)(
+                    self, connection.peer.address, member, args, kwargs, error
+                )
+            except Exception:  # noqa: BLE001 - the answer must go out all the same
+                _log().exception("the methodcall_error_handler failed")
 
     def shutdown(self) -> None:
         """Make the request loop end; returns at once. Any thread, and inside of a call too.
@@ -249,17 +332,21 @@ class Daemon:
         A call that runs finishes, and its answer is sent. The peer is told, and the socket stays
         open.
         """
-        loop = self._loop
-        if loop is not None:
-            loop.stop()
+        service = self._service
+        if service is not None:
+            service.stop()
 
     def close(self) -> None:
         """Stop serving and let the objects go. The user's socket stays open."""
         with self._lock:  # a loop that is about to begin sees the one or is seen by the other
-            self._closed = True
+            was_closed, self._closed = self._closed, True
         self.shutdown()
-        self.registry.entries.clear()
-        self._single.clear()
+        self.registry.clear()
+        self.single.clear()
+        self.lingering.close()
+        if not was_closed:
+            for cls in self._types:
+                references.remove_type(cls)
 
     def __enter__(self) -> Self:
         if self._closed:
@@ -275,15 +362,18 @@ class Daemon:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "serving" if self._loop is not None else "idle"
+        state = "closed" if self._closed else "serving" if self._service is not None else "idle"
         return f"<pyroipc.Daemon at {id(self):#x}; {state}; {len(self.registry.entries)} objects>"
+
+
+def _load_proxy() -> None:
+    from pyroipc.client import proxy  # noqa: F401 - it makes itself known
+
+
+references.load_proxy = _load_proxy
 
 
 def _log() -> Any:
     import logging
 
     return logging.getLogger("pyroipc.server")
-
-
-def _log_oneway_error(error: BaseException) -> None:
-    _log().warning("a oneway call failed", exc_info=error)

@@ -8,9 +8,11 @@ method raises ends a loop or a worker.
 from __future__ import annotations
 
 from pyroipc.context import CallContext, running
-from pyroipc.errors import ProtocolError
-from pyroipc.protocol.calls import refusal
-from pyroipc.wire.message import BATCH, BLOB, COMPRESSED, ERROR, ONEWAY, STREAM
+from pyroipc.errors import CommunicationError, ProtocolError
+from pyroipc.protocol.calls import DAEMON_NAME, check_annotations, refusal, take_parent
+from pyroipc.server.batches import NO_ITERATORS, run_batch
+from pyroipc.server.blobs import receive_blob
+from pyroipc.wire.message import BATCH, BLOB, COMPRESSED, ERROR, NESTED, ONEWAY, STREAM
 from pyroipc.wire.native import JOIN_BYTES, pack_header
 
 TYPE_CHECKING = False
@@ -19,10 +21,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyroipc.protocol.calls import CallCodec, Encoded
+    from pyroipc.server.connection import Connection
     from pyroipc.server.dispatcher import Dispatcher
-    from pyroipc.wire.message import Message
+    from pyroipc.server.registry import Entry
+    from pyroipc.wire.message import Buffer, Message
 
-_NOT_YET = BATCH | BLOB | STREAM | COMPRESSED | ERROR
+_UNUSUAL = BATCH | BLOB | NESTED | STREAM | COMPRESSED | ERROR
+_NOT_YET = COMPRESSED | ERROR | STREAM
 
 
 class ServerSession:
@@ -32,20 +37,27 @@ class ServerSession:
         dispatcher: finds what a request means.
         codecs: the codecs in use, by serializer id.
         codec: returns the codec of a serializer id, or raises if it is not accepted.
-        client: what ``current_context.client`` shows.
-        log_error: told about exceptions of oneway calls, which nobody else hears of.
+        open_stream: takes an iterator that a method has returned, with the request and its codec;
+            returns the payload of the answer.
+        report: told of what methods raise, and how they were called, if nobody else is or if the
+            method is marked with ``@callback``.
+        annotations: returns what to add to the annotations of every answer; None: nothing.
         detailed_traceback: whether remote tracebacks show the values of local variables.
     """
 
     __slots__ = (
-        "_client",
+        "_annotations",
         "_codec",
         "_codecs",
+        "_connection",
         "_detailed",
         "_entries",
         "_find",
-        "_log_error",
+        "_open_stream",
+        "_report",
         "dispatcher",
+        "is_refused",
+        "wants_handshake",
     )
 
     def __init__(
@@ -53,19 +65,61 @@ class ServerSession:
         dispatcher: Dispatcher,
         codecs: Mapping[str | int, CallCodec],
         codec: Callable[[int], CallCodec],
-        client: Any,
-        log_error: Callable[[BaseException], None],
         *,
+        open_stream: Callable[[Message, CallCodec, Any], bytes],
+        report: Callable[[BaseException, bool, str, Any, Any], None],
+        annotations: Callable[[], Mapping[str, Buffer]] | None = None,
         detailed_traceback: bool = False,
     ) -> None:
         self.dispatcher = dispatcher
-        self._entries = dispatcher.entries
-        self._find = dispatcher.find
+        self._entries: Mapping[str, Entry] = dispatcher.entries
+        self._find: Callable[[str, str], Callable[..., Any]] = dispatcher.find
         self._codecs = codecs
         self._codec = codec
-        self._client = client
-        self._log_error = log_error
+        self._connection: Connection | None = None
+        self.wants_handshake = False
+        """Whether a client has yet to be admitted."""
+        self.is_refused = False
+        """Whether it was refused: then the conversation is to end."""
+        self._open_stream = open_stream
+        self._report = report
+        self._annotations = annotations
         self._detailed = detailed_traceback
+
+    def serve(self, connection: Connection, *, wants_handshake: bool) -> None:
+        """Serve another client from now on.
+
+        Args:
+            connection: what ``current_context.client`` shows.
+            wants_handshake: whether it is served nothing before it is admitted.
+        """
+        self._connection = connection
+        self.is_refused = False
+        self.wants_handshake = wants_handshake
+        self._entries = {} if wants_handshake else self.dispatcher.entries
+        self._find = self._find_handshake if wants_handshake else self.dispatcher.find
+
+    def _find_handshake(self, object_id: str, member: str) -> Callable[..., Any]:
+        """Return the one method that a client may call that was not admitted yet.
+
+        Raises:
+            CommunicationError: another one is asked for.
+        """
+        if (object_id, member) == (DAEMON_NAME, "connect") and not self.is_refused:
+            return self.dispatcher.find(object_id, member)
+        raise CommunicationError("this daemon wants a handshake before it serves anything")
+
+    def admit(self) -> None:
+        """Serve the client whatever it asks for."""
+        self.wants_handshake = False
+        self._entries = self.dispatcher.entries
+        self._find = self.dispatcher.find
+
+    def refuse(self) -> None:
+        """Serve the client nothing any more."""
+        self.is_refused = True
+        self._entries = {}
+        self._find = self._find_handshake
 
     def handle(self, message: Message) -> Encoded | None:
         """Run the call that a request asks for; return its encoded answer, None for oneway.
@@ -74,15 +128,18 @@ class ServerSession:
             ProtocolError: never, like all others: what goes wrong is an answer too.
         """
         # Not reset afterwards: each request sets its own, and it holds no arguments or results.
-        running.set((message, self._client))
+        running.set((message, self._connection))
         codec = None
+        call: Any = ()
         try:
             codec = self._codecs.get(message.serializer_id) or self._codec(message.serializer_id)
-            if message.flags & _NOT_YET or message.buffers or message.descriptors:
-                raise ProtocolError(f"not supported by this version: {message!r}")
+            if message.flags & _UNUSUAL or message.buffers or message.descriptors:
+                special = self._handle_unusual(codec, message)
+                if special is not None:
+                    return special
             loads_call, dumps = codec.loads_call, codec.dumps  # see RemoteMethod on locals
             try:
-                object_id, member, args, kwargs = loads_call(message.payload)
+                object_id, member, args, kwargs = call = loads_call(message.payload)
             except Exception as failure:
                 raise codec.load_failed(failure) from failure
             message.payload = b""
@@ -93,40 +150,88 @@ class ServerSession:
             value = method(*args, **kwargs) if kwargs else method(*args)
             if message.flags & ONEWAY:
                 return None
+            if type(value) not in NO_ITERATORS and hasattr(type(value), "__next__"):
+                payload = self._open_stream(message, codec, value)
+                return self._answer(codec, message, payload, STREAM)
             payload = dumps(value)
             n_bytes = len(payload)
             if message.flags or n_bytes > JOIN_BYTES or type(running.get()) is CallContext:
                 return self._answer(codec, message, payload)
+            if self._annotations is not None:
+                return self._answer(codec, message, payload)
             return pack_header(codec.response_prefix, message.request_id, n_bytes) + payload
         except BaseException as error:  # noqa: BLE001 - what a method raises is an answer
-            return self._failed(codec, message, error)
+            return self._failed(codec, message, error, call)
+
+    def _handle_unusual(self, codec: CallCodec, message: Message) -> Encoded | None:
+        """Deal with what is not a plain call; None if it is one after all.
+
+        Raises:
+            ProtocolError: this version cannot do what is asked for.
+        """
+        if message.flags & NESTED:
+            take_parent(message)  # nobody waits for its parent
+        if message.flags & _NOT_YET or message.buffers or message.descriptors:
+            raise ProtocolError(f"not supported by this version: {message!r}")
+        if message.flags & (BATCH | BLOB) and (self.wants_handshake or self.is_refused):
+            self._find_handshake("", "")
+        if message.flags & BATCH:
+            payload = run_batch(self.dispatcher, codec, message, detailed=self._detailed)
+            return [] if message.flags & ONEWAY else self._answer(codec, message, payload, BATCH)
+        if message.flags & BLOB:
+            object_id, member, blob = receive_blob(codec, message)
+            value = self._find(object_id, member)(blob)
+            if message.flags & ONEWAY:
+                return []
+            return self._answer(codec, message, codec.dumps(value))
+        return None
 
     def _answer(
-        self, codec: CallCodec, message: Message, payload: bytes, *, error: bool = False
+        self, codec: CallCodec, message: Message, payload: bytes, flags: int = 0
     ) -> Encoded:
+        """Encode an answer with the annotations that the method, or the daemon, adds.
+
+        Raises:
+            ProtocolError: an annotation has an id that cannot be.
+        """
         context = running.get()
-        annotations = context.response_annotations if type(context) is CallContext else None
+        annotations: dict[str, Buffer] = {}
+        if self._annotations is not None:
+            annotations.update(self._annotations())
+        if type(context) is CallContext:
+            annotations.update(context.response_annotations)
+        check_annotations(annotations)
         return codec.response(
             message.request_id,
             payload,
-            error=error,
-            annotations=annotations,
+            flags=flags,
+            annotations=annotations or None,
             correlation_id=message.correlation_id,
         )
 
     def _failed(
-        self, codec: CallCodec | None, message: Message, error: BaseException
+        self, codec: CallCodec | None, message: Message, error: BaseException, call: Any
     ) -> Encoded | None:
         try:
+            self._report_error(error, message, call)
             if message.flags & ONEWAY:
-                self._log_error(error)
                 return None
             if codec is None:
                 return refusal(message.request_id, error)
             from pyroipc.protocol.remote_errors import dump_error  # when first needed
 
             payload = dump_error(error, codec.serializer, detailed=self._detailed)
-            return self._answer(codec, message, payload, error=True)
+            try:
+                return self._answer(codec, message, payload, ERROR)
+            except ProtocolError as wrong:  # the annotations are: then without them
+                return refusal(message.request_id, wrong)
         finally:
             error.__traceback__ = None  # it holds frames, and they hold what the method held
             del error
+
+    def _report_error(self, error: BaseException, message: Message, call: Any) -> None:
+        """Tell this end of an exception, as the daemon wants it."""
+        oneway = bool(message.flags & ONEWAY)
+        member, args, kwargs = call[1:] if len(call) == 4 else ("?", (), {})
+        loud = oneway or (len(call) == 4 and self.dispatcher.is_callback(call[0], member))
+        self._report(error, loud, member, args, kwargs or {})

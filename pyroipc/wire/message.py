@@ -24,9 +24,11 @@ PING = 3
 CANCEL = 4
 """The caller no longer wants the answer to its request of this id."""
 CREDIT = 5
-"""Permission to send more items of a stream (reserved for remote iterators)."""
+"""Permission to send further chunks of the stream that the request of this id opened."""
 GOODBYE = 6
 """The sender leaves the conversation; the payload says why. The stream may be used again."""
+RELEASE = 7
+"""The sender has no more use for references that it was given; the payload lists them."""
 
 ANSWER = 16
 """The bit of the kinds that answer a message and carry the request id of what they answer."""
@@ -37,7 +39,7 @@ RESPONSE = 18
 PONG = 19
 """Answers a ping."""
 ITEM = 20
-"""One chunk of a stream that a response opened (reserved for remote iterators)."""
+"""One chunk of the items of a stream that a response opened."""
 
 KINDS: Mapping[int, str] = {
     HELLO: "hello",
@@ -46,6 +48,7 @@ KINDS: Mapping[int, str] = {
     CANCEL: "cancel",
     CREDIT: "credit",
     GOODBYE: "goodbye",
+    RELEASE: "release",
     WELCOME: "welcome",
     RESPONSE: "response",
     PONG: "pong",
@@ -73,7 +76,11 @@ REFUSED = 0x0100
 END = 0x0200
 """Of an item: it is the last of its stream."""
 
-KNOWN_FLAGS = 0x03FF
+NESTED = 0x0400
+"""Of a request: it is made by a call that the receiver waits for. The last four bytes of the
+payload are the id of that call's request, so that the thread that waits for it can run this."""
+
+KNOWN_FLAGS = 0x07FF
 
 
 class Message:

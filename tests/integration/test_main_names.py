@@ -28,7 +28,7 @@ class End:
     def meet(self):
         self.write(main_names.image_identity().encode())
         self.image = main_names.peer_image(self.read().decode())
-        self.serializer = PickleSerializer().for_peer(self.image)
+        self.serializer = PickleSerializer().for_connection(self.image)
         return self
 
     def write(self, data):
@@ -259,7 +259,7 @@ def test_cloudpickle_and_dill_keep_the_rule(passes):
             for end in ends:
                 end.meet()
                 name = end.read().decode()
-                end.serializer = table.get(name).for_peer(end.image)
+                end.serializer = table.get(name).for_connection(end.image)
                 point, inner, function, late, late_function = end.receive()
                 assert type(point) is Point and type(inner) is Point.Inner, name
                 assert function is double and late.shown() == 1 and late_function(2) == 6, name
@@ -273,7 +273,7 @@ def test_cloudpickle_and_dill_keep_the_rule(passes):
             return x * 3
         for name, (ours, _) in zip(("cloudpickle", "dill"), pairs, strict=True):
             ours.meet().write(name.encode())
-            ours.serializer = table.get(name).for_peer(ours.image)
+            ours.serializer = table.get(name).for_connection(ours.image)
             ours.send((Point(), Point.Inner(), double, Late(), triple))
             point, function, cls = ours.receive()
             assert type(point) is Point and function is double and cls is Point
@@ -398,7 +398,7 @@ def test_in_one_process_everything_goes_by_name_but_what_has_none(passes):
             return Local
         here = main_names.peer_image(main_names.image_identity())
         assert here.generation == main_names.EVERYTHING
-        serializer = PickleSerializer().for_peer(here)
+        serializer = PickleSerializer().for_connection(here)
         def through(value):
             return serializer.loads(serializer.dumps(value))
         assert through(Point) is Point and type(through(Point())) is Point

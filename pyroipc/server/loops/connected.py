@@ -9,9 +9,6 @@ by when it is done. An idle connection has one thread that receives and one that
 
 With one thread only (``SERVERTYPE`` ``"multiplex"``) requests run strictly one after the other,
 on the thread that runs the loop.
-
-Oneway calls run in the order in which they came, one at a time; at most ``oneway_queue`` of them
-wait, then the connection is not read any further.
 """
 
 from __future__ import annotations
@@ -21,21 +18,16 @@ from collections import deque
 from time import monotonic
 
 from pyroipc.context import running
-from pyroipc.errors import (
-    ConnectionClosedError,
-    MessageTooLargeError,
-    ProtocolError,
-    TimeoutError,
-)
-from pyroipc.protocol.calls import refusal
+from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
+from pyroipc.server.loops.runner import Runner
 from pyroipc.transports.stream import WokenError
-from pyroipc.wire.message import ONEWAY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyroipc.client.session import Session
+    from pyroipc.server.loops.streams import Streams
     from pyroipc.server.session import ServerSession
     from pyroipc.wire.message import Message
 
@@ -48,23 +40,28 @@ _FINISH_SECONDS = 5.0
 """How long a loop that stops waits for calls that still run on other threads."""
 
 
-class ConnectedLoop:
+class ConnectedLoop(Runner):
     """Serves one session until it ends or :meth:`stop` is called.
 
     Args:
         session: the connection.
         handler: runs requests.
+        streams: sends the items of the iterators that methods return.
         threads: how many threads may run methods at once, the caller of :meth:`run` included.
         oneway_queue: how many oneway calls may wait.
     """
 
     def __init__(
-        self, session: Session, handler: ServerSession, *, threads: int, oneway_queue: int
+        self,
+        session: Session,
+        handler: ServerSession,
+        streams: Streams,
+        *,
+        threads: int,
+        oneway_queue: int,
     ) -> None:
-        self._session = session
-        self._handle = handler.handle
+        super().__init__(session, handler, streams, oneway_queue=oneway_queue)
         self._threads_max = threads
-        self._oneway_max = oneway_queue
         self._stopping = False
         self._error: Exception | None = None
         self._turns = 0  # requests received
@@ -76,8 +73,6 @@ class ConnectedLoop:
         self._bell = threading.Lock()
         self._bell.acquire()
         self._inbox: deque[Message] = deque()
-        self._lane: deque[Message] = deque()
-        self._lane_lock = threading.RLock()
 
     def run(self, condition: Callable[[], bool] | None = None) -> None:
         """Serve on the calling thread until the peer is gone, ``stop`` or ``condition`` fails.
@@ -166,21 +161,6 @@ class ConnectedLoop:
                     session.invite()
         return message
 
-    def _run(self, message: Message) -> None:
-        """Run a request and send its answer."""
-        if message.flags & ONEWAY:
-            self._run_oneway(message)
-            return
-        handle = self._handle
-        answer = handle(message)
-        if answer is not None:
-            if not isinstance(answer, bytes):
-                try:
-                    self._session.check_size(answer)
-                except MessageTooLargeError as error:
-                    answer = refusal(message.request_id, error)
-            self._session.answer(answer)
-
     def take(self, message: Message) -> None:
         """Take a request that another thread received while it waited for an answer of its own."""
         self._inbox.append(message)
@@ -197,27 +177,6 @@ class ConnectedLoop:
             except IndexError:
                 return  # another thread was faster
             self._run(message)
-
-    # --- oneway calls ----------------------------------------------------------------------------
-
-    def _run_oneway(self, message: Message) -> None:
-        self._lane.append(message)
-        if len(self._lane) > self._oneway_max:
-            self.flush()
-        while self._lane and self._lane_lock.acquire(blocking=False):
-            try:
-                self._run_lane()
-            finally:
-                self._lane_lock.release()
-
-    def _run_lane(self) -> None:
-        while self._lane:
-            self._handle(self._lane.popleft())
-
-    def flush(self) -> None:
-        """Run the oneway calls that wait; return when they have run."""
-        with self._lane_lock:
-            self._run_lane()
 
     # --- stand-by --------------------------------------------------------------------------------
 

@@ -211,11 +211,11 @@ def test_a_class_of_main_beside_a_large_block_is_noticed():
     assert finished.returncode == 0, finished.stderr
 
 
-def test_for_peer_gives_a_serializer_of_the_same_kind(serializer):
-    tuned = serializer.for_peer(peer_image(image_identity()))
+def test_for_connection_gives_a_serializer_of_the_same_kind(serializer):
+    tuned = serializer.for_connection(peer_image(image_identity()))
     assert type(tuned) is type(serializer)
     assert tuned.loads(tuned.dumps([WithState(1)])) == [WithState(1)]
-    assert serializer.for_peer(PeerImage()).id == serializer.id
+    assert serializer.for_connection(PeerImage()).id == serializer.id
 
 
 # ---------------------------------------------------------------------------------------- errors

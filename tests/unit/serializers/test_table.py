@@ -86,10 +86,10 @@ def _with_path(script):
     )
 
 
-def test_for_peer_is_the_same_serializer_for_plain_formats():
+def test_for_connection_is_the_same_serializer_for_plain_formats():
     for name in ("serpent", "json", "msgpack", "marshal"):
         serializer = table.get(name)
-        assert serializer.for_peer(PeerImage(shares_main=True, generation=1)) is serializer
+        assert serializer.for_connection(PeerImage(shares_main=True, generation=1)) is serializer
 
 
 def test_repr():

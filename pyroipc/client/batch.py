@@ -1,0 +1,238 @@
+"""Batches: many calls of one object in one request."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from pyroipc.client.methods import encode_request, take_annotations
+from pyroipc.errors import CommunicationError, PyroError, SerializeError
+from pyroipc.protocol.calls import (
+    BATCH_MEMBER,
+    GET_ATTRIBUTE,
+    SET_ATTRIBUTE,
+    read_refusal,
+)
+from pyroipc.wire.message import BATCH, ERROR, ONEWAY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import Any, Self, TypeAlias
+
+    from pyroipc.client.proxy import Proxy
+    from pyroipc.protocol.calls import CallCodec
+    from pyroipc.wire.message import Message
+
+    Call: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any] | None]
+
+__all__ = ["BatchProxy", "BatchResults", "batch", "encode_batch", "invoke_batch", "read_batch"]
+
+
+class BatchResults:
+    """The results of a batch, in the order of the calls: an iterator, with a length.
+
+    Where a call failed, ``next`` raises what it raised; the results after it can still be fetched
+    with another ``next``. After a method has raised, the calls that follow it were not made, and
+    have no results. (A member that does not exist, or a result that cannot be sent, spoils only
+    its own place.)
+    """
+
+    __slots__ = ("_codec", "_failures", "_place", "_results")
+
+    def __init__(self, codec: CallCodec, results: list[Any], failures: dict[int, bytes]) -> None:
+        self._codec = codec
+        self._results = results
+        self._failures = failures
+        self._place = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._failures:
+            return self
+        rest = iter(self._results[self._place :])  # at the speed of a list
+        self._place = len(self._results)
+        return rest
+
+    def __next__(self) -> Any:
+        place = self._place
+        if place >= len(self._results):
+            raise StopIteration
+        self._place = place + 1
+        failure = self._failures.get(place)
+        if failure is None:
+            return self._results[place]
+        from pyroipc.protocol.remote_errors import load_error  # when first needed
+
+        raise load_error(failure, self._codec.serializer)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __repr__(self) -> str:
+        return f"<results of {len(self)} calls, {len(self._failures)} of them failed>"
+
+
+class BatchProxy:
+    """Collects calls of a remote object, and makes them all with one request.
+
+    Calling a method only notes the call; so does reading or setting a remote attribute. Calling the
+    batch itself sends what was collected. It can be used again afterwards.
+
+    Args:
+        proxy: the proxy of the object.
+
+    Not for use by several threads at once.
+    """
+
+    __slots__ = ("__dict__",)
+
+    def __init__(self, proxy: Proxy[Any]) -> None:
+        self.__dict__.update(_pyro_proxy=proxy, _pyro_calls=[])
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith(("_pyro", "__")):
+            raise AttributeError(name)
+        proxy, calls = self._pyro_proxy, self._pyro_calls
+        proxy._pyroBind()  # to know which names are attributes
+        if name in proxy._pyroAttrs:
+            calls.append((GET_ATTRIBUTE, (name,), None))
+            return None
+        method = self.__dict__[name] = _collector(calls.append, name)
+        return method
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._pyro_calls.append((SET_ATTRIBUTE, (name, value), None))
+
+    def __call__(
+        self,
+        oneway: bool = False,  # noqa: FBT001, FBT002 - as in Pyro
+        asynchronous: bool = False,  # noqa: FBT001, FBT002
+    ) -> Any:
+        """Make the calls that were collected.
+
+        Args:
+            oneway: do not wait for results, and have none.
+            asynchronous: return a ``FutureResult`` for the results at once.
+
+        Returns:
+            The results, in order, as :class:`BatchResults`; None with ``oneway``.
+
+        Raises:
+            CommunicationError: as for a call.
+            DaemonError: unknown object.
+            PyroError: both arguments are true, which makes no sense.
+        """
+        if oneway and asynchronous:
+            raise PyroError("async oneway calls make no sense")
+        if asynchronous:
+            from pyroipc.client.futures import submit_batch
+
+            return submit_batch(self)
+        calls = self._pyro_take()
+        try:
+            return self._pyro_proxy._pyroInvokeBatch(calls, oneway)
+        except CommunicationError as error:
+            if error.call_status == "not sent":
+                self._pyro_calls[:0] = calls
+            raise
+
+    def _pyro_take(self) -> list[Call]:
+        calls = list(self._pyro_calls)
+        self._pyro_calls.clear()
+        return calls
+
+    def __copy__(self) -> BatchProxy:
+        twin = BatchProxy(self._pyro_proxy)
+        twin._pyro_calls.extend(self._pyro_calls)
+        return twin
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Do nothing: a batch is sent by calling it."""
+
+    def __len__(self) -> int:
+        return len(self._pyro_calls)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return f"<batch of {len(self)} calls for {self._pyro_proxy!r}>"
+
+
+def _collector(append: Callable[[Call], None], name: str) -> Callable[..., None]:
+    def collect(*args: Any, **kwargs: Any) -> None:
+        append((name, args, kwargs or None))
+
+    collect.__name__ = name
+    return collect
+
+
+def batch(proxy: Proxy[Any]) -> BatchProxy:
+    """Return an object that collects calls, to be made together; as ``BatchProxy(proxy)``."""
+    return BatchProxy(proxy)
+
+
+def encode_batch(
+    proxy: Proxy[Any], calls: list[Call], flags: int, request_id: int
+) -> tuple[CallCodec, Any]:
+    """Encode the request of a batch; return its codec, too.
+
+    Raises:
+        CommunicationError: it cannot be sent.
+    """
+    session = proxy._pyro_connected()
+    try:
+        codec = proxy._pyro_codec()
+        payload = codec.dumps_call(proxy._pyroObjectId, BATCH_MEMBER, calls, None)
+        data = encode_request(proxy, codec, request_id, payload, BATCH | flags)
+        session.check_size(data)
+    except CommunicationError as error:
+        error.call_status = "not sent"
+        raise
+    return codec, data
+
+
+def read_batch(proxy: Proxy[Any], codec: CallCodec, message: Message) -> BatchResults:
+    """Return the results that an answer holds.
+
+    Raises:
+        SerializeError: it cannot be decoded.
+        Exception: what went wrong with the batch as a whole.
+    """
+    take_annotations(proxy, message)
+    if message.flags & ERROR:
+        if message.serializer_id == 0:
+            raise read_refusal(message.payload)
+        from pyroipc.protocol.remote_errors import load_error  # when first needed
+
+        raise load_error(message.payload, codec.serializer)
+    try:
+        value = codec.loads(message.payload)
+    except Exception as failure:
+        raise codec.load_failed(failure) from failure
+    match value:
+        case [list(results), list(failures)] if message.flags & BATCH:
+            return BatchResults(codec, results, {int(place): data for place, data in failures})
+    raise SerializeError("the answer to a batch does not hold its results")
+
+
+def invoke_batch(proxy: Proxy[Any], calls: list[Call], *, oneway: bool) -> BatchResults | None:
+    """Make the calls of a batch; see ``Proxy._pyroInvokeBatch``."""
+    session = proxy._pyro_connected()
+    timeout = proxy._pyroTimeout
+    deadline = None if timeout is None else monotonic() + timeout
+    session.open(deadline)
+    request_id = session.next_id()
+    codec, data = encode_batch(proxy, calls, ONEWAY if oneway else 0, request_id)
+    if oneway:
+        session.post(data, deadline)
+        return None
+    return read_batch(proxy, codec, session.exchange(request_id, data, deadline))

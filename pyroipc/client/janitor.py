@@ -1,0 +1,76 @@
+"""The janitor: one thread for what must not be done where it becomes necessary.
+
+When a proxy or a remote iterator is collected, the peer should be told. But the collector may
+run anywhere, also in the middle of sending, so nothing may be sent and no lock taken there. A
+``SimpleQueue`` is made for that: its ``put`` may be called from anywhere. The callbacks of futures
+are called here, too: the thread that receives an answer must not run code of the user's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from _queue import SimpleQueue  # the C part of queue
+
+from pyroipc.client import sharing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyroipc.client.session import Session
+
+_tasks: SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]]] = SimpleQueue()
+_started = False
+
+
+def later(function: Callable[..., object], *args: Any) -> None:
+    """Have the janitor call a function; may be called from anywhere, also from a finalizer."""
+    _tasks.put((function, args))
+
+
+def start() -> None:
+    """Start the janitor, if it does not run yet; not to be called from a finalizer."""
+    global _started
+    if not _started:
+        _started = True
+        import threading
+
+        threading.Thread(target=_work, name="pyroipc-janitor", daemon=True).start()
+
+
+def _work() -> None:
+    while True:
+        function, args = _tasks.get()
+        try:
+            function(*args)
+        except BaseException:  # noqa: BLE001 - one that fails must not keep the others from it
+            sys.excepthook(*sys.exc_info())
+        del function, args
+
+
+def release_with(proxy: Any, session: Session, object_id: str) -> None:
+    """When this proxy is gone, tell the peer."""
+    start()
+    received = proxy.__dict__["_pyro_received"]
+    finalizer = weakref.finalize(
+        proxy, later, _release, weakref.ref(session), object_id, received, os.getpid()
+    )
+    finalizer.atexit = False
+
+
+def _release(session: weakref.ref[Session], object_id: str, received: list[int], pid: int) -> None:
+    alive = session()
+    if alive is not None and pid == os.getpid():
+        alive.references.release(alive, object_id, received[0])
+
+
+def _after_fork_in_child() -> None:
+    global _tasks, _started
+    _tasks = SimpleQueue()
+    _started = False
+
+
+sharing.after_fork.append(_after_fork_in_child)

@@ -1,0 +1,100 @@
+"""Who waits for messages of a session: threads, and things that no thread waits for right now."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyroipc.errors import PyroError
+    from pyroipc.wire.message import Message
+
+
+class Waiter:
+    """A follower: a thread that sleeps on ``bell`` until there is something for it.
+
+    That is its answer, an invitation to lead, or a request that belongs to the call it waits for.
+    """
+
+    __slots__ = ("bell", "error", "left", "message", "work")
+
+    def __init__(self) -> None:
+        self.bell = threading.Lock()
+        self.bell.acquire()
+        self.message: Message | None = None
+        self.error: PyroError | None = None
+        self.work: deque[Message] = deque()
+        """Requests that this thread is to run."""
+        self.left = False
+        """Whether the thread waits no more: what is in ``work`` is for others to run."""
+
+    def wake(self) -> None:
+        """End the sleep, or make the next one end at once."""
+        try:
+            self.bell.release()
+        except RuntimeError:
+            pass  # it is awake already
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the thread has no reason to wait any longer."""
+        return self.message is not None or self.error is not None
+
+
+class Sink:
+    """Takes the messages of a request that no thread need wait for: a future or a stream.
+
+    ``deliver`` and ``fail`` are called by whichever thread receives, which holds the lead of the
+    session: they must not wait for anything, call the peer, or run code of the user's.
+    """
+
+    __slots__ = ("watchers",)
+
+    def __init__(self) -> None:
+        self.watchers: set[Waiter] = set()
+        """Threads that wait until this is ready."""
+
+    def wake_watchers(self) -> None:
+        """Have the threads that wait look whether this is ready."""
+        for waiter in list(self.watchers):
+            waiter.wake()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a thread that waits for something in here need wait no longer."""
+        raise NotImplementedError
+
+    def deliver(self, message: Message) -> None:
+        """Take an answer or an item."""
+        raise NotImplementedError
+
+    def fail(self, error: PyroError) -> None:
+        """Take note that nothing more will come."""
+        raise NotImplementedError
+
+
+class Chunks(Sink):
+    """The chunks of a stream that have arrived and were not fetched yet."""
+
+    __slots__ = ("error", "messages")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: deque[Message] = deque()
+        self.error: PyroError | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a chunk, or will never be one."""
+        return bool(self.messages) or self.error is not None
+
+    def deliver(self, message: Message) -> None:
+        """Take a chunk."""
+        self.messages.append(message)
+        self.wake_watchers()
+
+    def fail(self, error: PyroError) -> None:
+        """Take note that no more chunks will come."""
+        self.error = error
+        self.wake_watchers()

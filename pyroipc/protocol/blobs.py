@@ -1,0 +1,84 @@
+"""``SerializedBlob``: an argument that dispatchers hand on without opening it.
+
+On the wire of the native dialect a call with a blob is a request with the flag BLOB. Its payload is
+the data, encoded as a value; the annotation ``BLBI`` holds ``(info, object id, member)``, encoded
+with the same serializer. A blob that is handed on keeps its bytes and its serializer.
+"""
+
+from __future__ import annotations
+
+from pyroipc.errors import SerializeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyroipc.serializers.base import Buffer, Serializer
+
+__all__ = ["BlobError", "SerializedBlob"]
+
+
+class BlobError(SerializeError):
+    """A blob stands where only its data could be encoded."""
+
+    def __init__(self) -> None:
+        super().__init__("if SerializedBlob is used, it must be the only argument")
+
+
+class SerializedBlob:
+    """Data that is serialized once, by whoever made it, and deserialized only where it is wanted.
+
+    Pass it as the only argument of a remote method. The method gets a blob, too: it reads
+    ``info``, and either calls :meth:`deserialized` or passes the blob on to another proxy.
+
+    Args:
+        info: small data for those who hand it on; anything that the serializer can send.
+        data: the data itself.
+        is_blob: of one that was received: ``data`` is its payload.
+    """
+
+    __slots__ = ("_data", "_is_blob", "_serializer", "info")
+
+    def __init__(self, info: Any, data: Any, is_blob: bool = False) -> None:  # noqa: FBT001, FBT002 - Pyro's
+        self.info = info
+        self._data = data
+        self._is_blob = is_blob
+        self._serializer: Serializer | None = None
+
+    def bind(self, serializer: Serializer) -> None:
+        """Note with which serializer the payload was made."""
+        self._serializer = serializer
+
+    @property
+    def serializer(self) -> Serializer | None:
+        """The serializer of a received blob; None for one that was made here."""
+        return self._serializer
+
+    @property
+    def payload(self) -> Buffer | None:
+        """The bytes of a received blob; None for one that was made here."""
+        return self._data if self._is_blob else None
+
+    @property
+    def data(self) -> Any:
+        """The data of a blob that was made here."""
+        return None if self._is_blob else self._data
+
+    def deserialized(self) -> Any:
+        """Return the data.
+
+        Raises:
+            SerializeError: they cannot be deserialized.
+        """
+        if not self._is_blob:
+            return self._data
+        if self._serializer is None:
+            raise SerializeError("this blob does not know how it was serialized")
+        return self._serializer.loads(self._data)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise BlobError
+
+    def __repr__(self) -> str:
+        what = f"{len(self._data)} bytes" if self._is_blob else type(self._data).__name__
+        return f"<SerializedBlob {self.info!r}: {what}>"

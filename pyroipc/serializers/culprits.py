@@ -1,0 +1,131 @@
+"""Which part of a value cannot be sent: the path to it, for the typed forms.
+
+Looked for after encoding has failed, by describing part after part in the order in which they
+would be written; so it costs nothing as long as all goes well.
+"""
+
+from __future__ import annotations
+
+from pyroipc.errors import SerializeError
+from pyroipc.serializers.base import MAX_DEPTH, encoding_fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any, TypeAlias
+
+    Describe: TypeAlias = Callable[[Any], tuple[str | None, Any]]
+    Step: TypeAlias = tuple[str, Any]
+
+__all__ = ["cannot_send", "cannot_send_call"]
+
+_SCALARS = frozenset({str, int, float, bool, type(None), bytes, complex})
+_SEQUENCES = frozenset({"tuple", "namedtuple", "deque"})
+_MAPPINGS = frozenset({"dict", "OrderedDict", "Counter", "defaultdict"})
+_MAX_KEY = 40
+
+
+def cannot_send(
+    name: str, describe: Describe, value: object, error: BaseException
+) -> SerializeError:
+    """Return the error that says why the format called *name* cannot encode *value*, and where."""
+    return _fault(name, describe, [("", value)], value, error)
+
+
+def cannot_send_call(
+    name: str,
+    describe: Describe,
+    args: Sequence[object],
+    kwargs: dict[str, object] | None,
+    error: BaseException,
+) -> SerializeError:
+    """Return the error that says which argument of a call cannot be encoded, and where in it."""
+    steps = [(f"argument {index}", value) for index, value in enumerate(args)]
+    steps += [(f"argument {key!r}", value) for key, value in (kwargs or {}).items()]
+    return _fault(name, describe, steps, args, error)
+
+
+def _fault(
+    name: str, describe: Describe, steps: list[Step], whole: object, error: BaseException
+) -> SerializeError:
+    if isinstance(error, RecursionError):
+        return SerializeError(encoding_fault(name, whole, error))
+    found = _locate(describe, steps)
+    if found is None:
+        if isinstance(error, SerializeError):
+            return error
+        return SerializeError(encoding_fault(name, whole, error))
+    path, culprit, reason = found
+    what = f"{type(culprit).__module__}.{type(culprit).__qualname__}"
+    text = str(reason) if isinstance(reason, SerializeError) else f"{type(reason).__name__}: {reason}"
+    return SerializeError(
+        f"cannot send an object of type {what}{path and f' (at {path})'} with {name}: {text}"
+    )
+
+
+def _locate(describe: Describe, steps: list[Step]) -> tuple[str, object, Exception] | None:
+    """Find the first part that cannot be described, its path, and what was raised."""
+    seen: set[int] = set()
+    kept: list[object] = []  # so that no id is used twice
+    waiting = [(path, value, 0) for path, value in reversed(steps)]
+    while waiting:
+        path, value, level = waiting.pop()
+        kind = type(value)
+        if kind in _SCALARS or id(value) in seen:
+            continue
+        if level > MAX_DEPTH:
+            return None
+        seen.add(id(value))
+        kept.append(value)
+        try:
+            tag, data = ("list", None) if kind is list else describe(value)
+        except Exception as error:  # noqa: BLE001 - whatever a converter raises, it is why
+            return path, value, error
+        parts = [
+            (path + step, part, level + 1)
+            for step, part in _steps(value, tag, data)
+            if type(part) not in _SCALARS
+        ]
+        waiting += reversed(parts)
+    return None
+
+
+def _steps(value: Any, tag: str | None, data: Any) -> Iterator[Step]:
+    """Yield the parts of a value that was described as *tag* and *data*."""
+    if tag == "list" or tag in _SEQUENCES:
+        for index, part in enumerate(value):
+            yield f"[{index}]", part
+    elif tag in _MAPPINGS:
+        for key, part in value.items():
+            yield f" (key {_short(key)})", key
+            yield f"[{_short(key)}]", part
+    elif tag in {"set", "frozenset"}:
+        for part in value:
+            yield "{...}", part
+    elif tag in {"class", "dataclass"}:
+        for key, part in (data if tag == "class" else data[1]).items():
+            yield f".{key}", part
+    elif tag == "exception":
+        for index, part in enumerate(data.get("args", ())):
+            yield f".args[{index}]", part
+        for key, part in {**data.get("state", {}), **data.get("slots", {})}.items():
+            yield f".{key}", part
+        for key in ("cause", "context"):
+            if key in data:
+                yield from _related(f".__{key}__", data[key])
+        for index, member in enumerate(data.get("members", ())):
+            yield from _related(f".exceptions[{index}]", member)
+    elif tag is None:
+        yield "", data
+
+
+def _related(path: str, described: Any) -> Iterator[Step]:
+    for step, part in _steps(None, "exception", described):
+        yield path + step, part
+
+
+def _short(key: object) -> str:
+    if type(key) not in _SCALARS:
+        return "..."
+    text = repr(key)
+    return text if len(text) <= _MAX_KEY else text[:_MAX_KEY] + "..."

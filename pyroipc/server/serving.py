@@ -1,0 +1,208 @@
+"""Serving one connection: what a daemon sets up for it, and what ends with it."""
+
+from __future__ import annotations
+
+import threading
+
+from pyroipc.errors import DaemonError
+from pyroipc.protocol.calls import DAEMON_NAME
+from pyroipc.server.connection import Connection
+from pyroipc.server.dispatcher import Dispatcher, Instances
+from pyroipc.server.interface import DaemonObject
+from pyroipc.server.loops.connected import ConnectedLoop
+from pyroipc.server.loops.guest import GuestLoop
+from pyroipc.server.loops.streams import Streams
+from pyroipc.server.registry import Registry
+from pyroipc.server.session import ServerSession
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyroipc.client.session import Session
+    from pyroipc.protocol.calls import CallCodec
+    from pyroipc.server.daemon import Daemon
+    from pyroipc.server.registry import Entry
+    from pyroipc.wire.message import Message
+
+THREADS_MAX = 80
+
+
+class _Serving:
+    """What a loop for a daemon and for guests have in common.
+
+    Args:
+        daemon: whose objects are served.
+        session: the connection.
+        registry: the objects that can be called by their ids; what the peer was sent references
+            to can be called besides.
+    """
+
+    def __init__(self, daemon: Daemon, session: Session, registry: Registry) -> None:
+        self.daemon = daemon
+        self.session = session
+        self.instances = Instances(threading.RLock())
+        """The instances that live as long as the conversation."""
+        self.streams = Streams(session, daemon.lingering)
+        self.dispatcher = Dispatcher(registry, daemon.single, self.instances, self._exported)
+        overridden = _overridden(type(daemon))
+        self._wants_handshake = "validateHandshake" in overridden
+        self.handler = ServerSession(
+            self.dispatcher,
+            session.codecs.by_key,
+            session.codecs.get,
+            open_stream=self._open_stream,
+            report=self._report,
+            annotations=daemon.annotations if "annotations" in overridden else None,
+            detailed_traceback=daemon.settings.DETAILED_TRACEBACK,
+        )
+        self._await_client()
+        self.threads = 1 if daemon.settings.SERVERTYPE == "multiplex" else THREADS_MAX
+
+    def _await_client(self) -> None:
+        self.connection = Connection(self.session, self.daemon, self.handler)
+        self.handler.serve(self.connection, wants_handshake=self._wants_handshake)
+
+    def _exported(self, object_id: str) -> Entry | None:
+        exported = self.session.references.exports.get(object_id)
+        return None if exported is None else exported.entry
+
+    def _open_stream(self, message: Message, codec: CallCodec, iterator: Any) -> bytes:
+        if not self.daemon.settings.ITER_STREAMING:
+            raise DaemonError(
+                "result of call is an iterator, but the server is not configured to allow "
+                "streaming: its setting ITER_STREAMING is off"
+            )
+        return self.streams.open(message, codec, iterator)
+
+    def _report(
+        self,
+        error: BaseException,
+        loud: bool,
+        member: str,
+        args: Any,
+        kwargs: Any,  # noqa: FBT001
+    ) -> None:
+        self.daemon.report(self.connection, error, loud, member, args, kwargs)
+
+    def _be_home(self) -> None:
+        self.session.references.find_home = self.dispatcher.find_home
+        self.session.references.allowed_classes = self.dispatcher.classes_for
+
+    def _end_conversation(self) -> None:
+        """End what lived as long as the conversation."""
+        connection = self.connection
+        self.streams.end()
+        if connection.was_used:
+            try:
+                self.daemon.clientDisconnect(connection)
+            except Exception:
+                from logging import getLogger
+
+                getLogger("pyroipc.server").exception("clientDisconnect failed")
+        self.instances.clear()
+        connection.close_resources()
+        self._await_client()
+
+
+def _overridden(cls: type) -> set[str]:
+    """Return the names that a subclass of Daemon defines itself."""
+    names: set[str] = set()
+    for base in cls.__mro__:
+        if base.__module__ == "pyroipc.server.daemon":
+            break
+        names.update(vars(base))
+    return names
+
+
+class Service(_Serving):
+    """A daemon that serves a connection, from the beginning of its loop to the end.
+
+    Args:
+        daemon: whose objects are served.
+        session: a connection that nobody else serves.
+    """
+
+    def __init__(self, daemon: Daemon, session: Session) -> None:
+        super().__init__(daemon, session, daemon.registry)
+        self._loop = ConnectedLoop(
+            session,
+            self.handler,
+            self.streams,
+            threads=self.threads,
+            oneway_queue=daemon.settings.ONEWAY_QUEUE,
+        )
+
+    def run(self, condition: Callable[[], bool] | None) -> None:
+        """Serve until told to stop, or until the peer is gone.
+
+        Raises:
+            ProtocolError: the peer broke the rules of the protocol.
+        """
+        session, loop = self.session, self._loop
+        self._be_home()
+        session.on_conversation_end = self._end_conversation
+        session.on_request = session.on_stream = loop.take
+        session.on_nested = loop.run_nested
+        session.has_enough = loop.has_enough
+        ended = False
+        try:
+            loop.run(condition)
+            ended = True
+        finally:
+            # An exception, such as that of Ctrl-C, may have come between a call and its answer.
+            session.leave("the daemon stopped serving", busy=loop.is_busy or not ended)
+            self._end_conversation()
+            session.on_conversation_end = None
+            session.on_request = session.on_stream = session.on_nested = session.has_enough = None
+            session.references.find_home = session.references.allowed_classes = None
+            if not session.channel.owned:
+                session.channel.make_unwakeable()
+
+    def stop(self) -> None:
+        """Make :meth:`run` return; any thread."""
+        self._loop.stop()
+
+    def _end_conversation(self) -> None:
+        self._loop.flush()
+        super()._end_conversation()
+
+
+class Guest(_Serving):
+    """Objects that the peer of a connection may call because it was sent references to them.
+
+    Nobody serves this connection otherwise: it is that of a proxy.
+
+    Args:
+        daemon: where the first of the objects is registered.
+        session: the connection.
+    """
+
+    def __init__(self, daemon: Daemon, session: Session) -> None:
+        registry = Registry()
+        super().__init__(daemon, session, registry)
+        self.handler.admit()  # this end called first
+        registry.register(DaemonObject(daemon), DAEMON_NAME)
+        self._loop = loop = GuestLoop(
+            session,
+            self.handler,
+            self.streams,
+            threads=self.threads,
+            oneway_queue=daemon.settings.ONEWAY_QUEUE,
+        )
+        self._be_home()
+        session.on_conversation_end = self._end_conversation
+        session.on_nested = loop.run_nested
+        session.on_request = session.on_stream = loop.take
+        session.pump.need(1)
+
+    def _end_conversation(self) -> None:
+        session = self.session
+        self._loop.flush()
+        self._loop.end()
+        super()._end_conversation()
+        session.on_conversation_end = None
+        session.on_request = session.on_stream = session.on_nested = None
+        session.references.find_home = session.references.allowed_classes = None
+        session.pump.need(-1)
