@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from pyroipc.client.methods import encode_request, take_annotations
+from pyroipc.client.methods import encode_request, take_annotations, waiting
 from pyroipc.errors import CommunicationError, PyroError, SerializeError
 from pyroipc.protocol.calls import (
     BATCH_MEMBER,
@@ -235,4 +235,6 @@ def invoke_batch(proxy: Proxy[Any], calls: list[Call], *, oneway: bool) -> Batch
     if oneway:
         session.post(data, deadline)
         return None
-    return read_batch(proxy, codec, session.exchange(request_id, data, deadline))
+    with waiting(session, proxy._pyroObjectId, BATCH_MEMBER):
+        message = session.exchange(request_id, data, deadline)
+    return read_batch(proxy, codec, message)

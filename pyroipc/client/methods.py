@@ -33,6 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
+    from contextlib import AbstractContextManager
     from inspect import Signature
     from typing import Any
 
@@ -254,7 +255,38 @@ def invoke(
     if flags & ONEWAY:
         session.post(data, deadline)
         return None
-    return read_result(proxy, codec, session.exchange(request_id, data, deadline))
+    with waiting(session, object_id or proxy._pyroObjectId, member):
+        message = session.exchange(request_id, data, deadline)
+    return read_result(proxy, codec, message)
+
+
+class _NotWaiting:
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+
+_not_waiting = _NotWaiting()
+
+
+def waiting(session: Session, object_id: str, member: str) -> AbstractContextManager[None]:
+    """Say, as a context manager, to whoever runs the current call that it waits for another one.
+
+    Nobody need know about a call that runs in no call, or that goes back to the caller.
+    """
+    context = context_in_use()
+    if context is None or context.message is None or context.client.session is session:
+        return _not_waiting
+    note = context.client.wait_elsewhere
+    if note is None or context.correlation_bytes is None:
+        return _not_waiting
+    hello = session.peer_hello
+    where = f" in process {hello.pid}" if hello is not None else ""
+    return note(context.correlation_bytes, f"{object_id}.{member}{where}")
 
 
 def encode_request(

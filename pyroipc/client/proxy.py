@@ -21,6 +21,7 @@ from pyroipc.errors import (
     ConnectionClosedError,
     DaemonError,
     ForkedConnectionError,
+    ProtocolError,
     PyroError,
 )
 from pyroipc.protocol.calls import DAEMON_NAME, GET_ATTRIBUTE, SET_ATTRIBUTE
@@ -332,8 +333,7 @@ class Proxy(Manners[T]):
         if not session.await_objects():
             raise DaemonError("the other end of this socket hosts no objects: it has no daemon")
         if self._pyro_class_key is None:
-            answer = self._pyro_connect()
-            self._pyro_learn(answer["meta"])
+            self._pyro_learn(self._pyro_connect())
         else:
             args = (self._pyroObjectId,)
             facts = self._pyroInvoke("get_metadata", args, {}, 0, DAEMON_NAME)
@@ -342,23 +342,27 @@ class Proxy(Manners[T]):
         return True
 
     def _pyro_connect(self) -> Mapping[str, Any]:
-        """Introduce this proxy to the daemon, and see whether both like what they hear.
+        """Introduce this proxy to the daemon; return the metadata of the object.
 
         Raises:
             CommunicationError: the daemon refuses.
+            ProtocolError: its answer makes no sense.
             Exception: what ``_pyroValidateHandshake`` raised.
         """
         try:
-            answer: Mapping[str, Any] = self._pyroInvoke(
+            answer = self._pyroInvoke(
                 "connect", (self._pyroObjectId, self._pyroHandshake), {}, 0, DAEMON_NAME
             )
+            if type(answer) is not dict or not {"handshake", "meta"}.issubset(answer):
+                raise ProtocolError("the daemon does not answer as one when a proxy connects")
             self._pyroValidateHandshake(answer["handshake"])
         except DaemonError:
             raise
         except Exception:
             self._pyroRelease()
             raise
-        return answer
+        meta: Mapping[str, Any] = answer["meta"]
+        return meta
 
     def _pyroReconnect(self, tries: int = 100_000_000) -> None:
         """Connect anew, trying again every two seconds while that fails.
@@ -387,7 +391,10 @@ class Proxy(Manners[T]):
         Raises:
             PyroError: there are none.
         """
-        names = {key: frozenset(facts[key]) for key in ("methods", "attrs", "oneway")}
+        try:
+            names = {key: frozenset(facts[key]) for key in ("methods", "attrs", "oneway")}
+        except (TypeError, KeyError):
+            raise ProtocolError("the daemon sent metadata that make no sense") from None
         if not names["methods"] and not names["attrs"]:
             raise PyroError(
                 f"remote object {self._pyroObjectId!r} exposes nothing: mark its members with "

@@ -34,12 +34,14 @@ class Pump:
         session: not kept alive.
     """
 
-    __slots__ = ("_bell", "_session", "_started", "needs")
+    __slots__ = ("_bell", "_session", "_started", "is_watching", "needs")
 
     def __init__(self, session: Session) -> None:
         self._bell = Waiter()
         self._session = weakref.ref(session, self._ring)
         self._started = False
+        self.is_watching = False
+        """Whether to receive although a loop serves this session, because all its threads wait."""
         self.needs = 0
         """How many futures and hosts need somebody to receive; changed by :meth:`need`."""
 
@@ -50,12 +52,21 @@ class Pump:
         """Add to the number of those that need the pump; it sleeps while there are none."""
         self.needs += count
         if count > 0:
-            if not self._started:
-                self._started = True
-                threading.Thread(
-                    target=_run, args=(self._session, self._bell), name="pyroipc-pump", daemon=True
-                ).start()
-            self._bell.wake()
+            self._start()
+
+    def watch(self, watching: bool) -> None:  # noqa: FBT001 - it is the whole message
+        """Receive even if a loop serves this session, or do so no more."""
+        self.is_watching = watching
+        if watching:
+            self._start()
+
+    def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            threading.Thread(
+                target=_run, args=(self._session, self._bell), name="pyroipc-pump", daemon=True
+            ).start()
+        self._bell.wake()
 
 
 def _run(reference: weakref.ref[Session], bell: Waiter) -> None:
@@ -67,7 +78,9 @@ def _run(reference: weakref.ref[Session], bell: Waiter) -> None:
         if fileno < 0:  # closed by its user
             session.give_up()
             return
-        wanted = session.pump.needs > 0 and not session.is_served
+        pump = session.pump
+        wanted = pump.is_watching or (pump.needs > 0 and not session.is_served)
+        del pump
         del session  # nothing keeps it alive while this thread sleeps
         if not wanted:
             bell.bell.acquire(timeout=_POLL_MILLISECONDS / 1000)

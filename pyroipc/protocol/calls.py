@@ -7,6 +7,7 @@ serializer and the constant part of the headers, so that a call only fills in wh
 from __future__ import annotations
 
 from pyroipc.errors import (
+    DeadlockError,
     MessageTooLargeError,
     ProtocolError,
     SecurityError,
@@ -172,4 +173,6 @@ def read_refusal(payload: Buffer) -> PyroError:
         "SecurityError": SecurityError,
         "SerializeError": SerializeError,
     }
+    if name == "DeadlockError":
+        return DeadlockError(text)
     return kinds.get(name, ProtocolError)(f"refused by the peer: {text}")

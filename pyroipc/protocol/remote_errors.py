@@ -1,9 +1,15 @@
 """Exceptions <-> the payload of an error response, and how a remote exception looks to a caller.
 
-Two forms. Serializers that carry only data send Pyro's dict (``serializers/exceptions.py``). The
-pickle family sends a description of the exception (``pickled_errors.py``), of which each part
-may fail to be pickled or loaded without losing the others. In neither does the class's own
-``__init__`` run at the receiver: it belongs to the side that raised.
+Three forms. The plain forms of the serializers that carry only data send Pyro's dict
+(``serializers/exceptions.py``). Their typed forms send a description in plain data
+(``serializers/typed_exceptions.py``), the pickle family one that holds pickles
+(``pickled_errors.py``); of both, each part may fail to be encoded or decoded without losing the
+others. In none does the class's own ``__init__`` run at the receiver: it belongs to the side that
+raised.
+
+The description of the typed forms travels as a list: ``FORMAT``, the description, the lines of the
+traceback. A part of it is a list: one plain value, or the encoded value (None if that failed) and
+its text, which stands in for what cannot be decoded.
 
 What the caller gets is always an Exception, so that a remote SystemExit or KeyboardInterrupt ends
 nobody's process::
@@ -20,7 +26,7 @@ nobody's process::
 
 from __future__ import annotations
 
-from pyroipc.errors import SerializeError
+from pyroipc.errors import PyroError, SerializeError
 from pyroipc.protocol.tracebacks import (
     RemoteTraceback,
     excepthook,
@@ -29,10 +35,16 @@ from pyroipc.protocol.tracebacks import (
     lines_to_send,
     text_of,
 )
-from pyroipc.serializers.exceptions import exception_to_dict, rebuild_exception, wire_name
+from pyroipc.serializers.exceptions import (
+    base_names,
+    exception_to_dict,
+    rebuild_exception,
+    wire_name,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyroipc.serializers.base import Buffer, Serializer
@@ -48,6 +60,10 @@ __all__ = [
 
 _FAILURES = (Exception, SystemExit, GeneratorExit)
 _PLAIN = frozenset({bytes, str, int, float, bool, type(None)})
+FORMAT = "pyroipc error 2"
+_MAX_TEXT = 2000
+_MAX_ENCODED_PARTS = 100
+"""Each is decoded by itself, with memory of its own; more than that arrive as texts."""
 
 
 def dump_error(
@@ -70,6 +86,8 @@ def dump_error(
         from pyroipc.protocol.pickled_errors import dump_pickled
 
         return dump_pickled(exception, serializer, lines)
+    if serializer.is_typed:
+        return _dump_described(exception, serializer, lines)
     try:
         described = exception_to_dict(exception)
         if not _is_plain(described["args"]) or not _is_plain(described["attributes"]):
@@ -82,6 +100,84 @@ def dump_error(
         return serializer.dumps(described)
     except _FAILURES:
         return serializer.dumps(_text_only(exception, lines))
+
+
+def _dump_described(
+    exception: BaseException, serializer: Serializer, lines: list[str]
+) -> bytes:
+    from pyroipc.serializers.typed_exceptions import describe_exception
+
+    encoded = 0
+
+    def part(value: object) -> list[object]:
+        nonlocal encoded
+        if type(value) in _PLAIN:
+            return [value]
+        data = None
+        if encoded < _MAX_ENCODED_PARTS:
+            try:
+                data = serializer.dumps(value)
+                encoded += 1
+            except _FAILURES:
+                pass
+        return [data, text_of(value, as_repr=True)[:_MAX_TEXT]]
+
+    try:
+        return serializer.dumps([FORMAT, describe_exception(exception, part), lines])
+    except _FAILURES:
+        cls = type(exception)
+        told = {
+            "class": wire_name(cls),
+            "bases": base_names(cls),
+            "args": [[text_of(exception)]],
+        }
+        return serializer.dumps([FORMAT, told, lines])
+
+
+def _load_described(
+    payload: object, serializer: Serializer
+) -> tuple[Exception, object, BaseException | None, BaseException | None]:
+    from pyroipc.serializers.typed_exceptions import rebuild_described, relatives_of
+
+    if not (isinstance(payload, list) and len(payload) == 3 and payload[0] == FORMAT):
+        raise SerializeError(_unexpected(payload))
+    _, described, lines = payload
+    value_of = _part_reader(serializer)
+    try:
+        # Its own cause and context hang on the RemoteTraceback, see _dressed.
+        alone = {
+            key: value for key, value in described.items() if key not in {"cause", "context"}
+        }
+        exception = rebuild_described(alone, value_of)
+        cause, context = relatives_of(described, value_of)
+    except _FAILURES as failure:
+        raise SerializeError(
+            f"the description of a remote exception cannot be read: {failure!r:.500}"
+        ) from failure
+    return exception, lines, cause, context
+
+
+def _part_reader(serializer: Serializer) -> Callable[[Any], object]:
+    decoded = 0
+
+    def value_of(part: Any) -> object:
+        nonlocal decoded
+        if len(part) == 1:
+            return part[0]
+        data, text = part
+        decoded += data is not None
+        if data is None or decoded > _MAX_ENCODED_PARTS:
+            return text
+        try:
+            return serializer.loads(data)
+        except PyroError:
+            return text
+
+    return value_of
+
+
+def _unexpected(value: object) -> str:
+    return f"an exception was expected in an error response, a {type(value).__name__} came"
 
 
 def _is_plain(value: object) -> bool:
@@ -122,6 +218,9 @@ def load_error(data: Buffer, serializer: Serializer) -> Exception:
         from pyroipc.protocol.pickled_errors import load_pickled
 
         exception, lines, cause, context = load_pickled(serializer.loads(data), serializer)
+    elif serializer.is_typed:
+        payload = serializer.loads(data)
+        exception, lines, cause, context = _load_described(payload, serializer)
     else:
         exception = _from_data(serializer.loads(data))
         lines = vars(exception).get("_pyroTraceback")
@@ -133,9 +232,7 @@ def _from_data(value: object) -> Exception:
     if isinstance(value, dict):
         value = rebuild_exception(value)
     if not isinstance(value, Exception):
-        raise SerializeError(
-            f"an exception was expected in an error response, a {type(value).__name__} came"
-        )
+        raise SerializeError(_unexpected(value))
     return value
 
 

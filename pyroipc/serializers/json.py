@@ -157,7 +157,8 @@ class TypedJsonSerializer(JsonSerializer):
         """
         call = {"object": object_id, "method": member, "params": list(args), "kwargs": kwargs}
         try:
-            return self._written(call)
+            surely_plain = not kwargs and _SCALARS.issuperset(map(type, args))
+            return self._written(call, surely_plain=surely_plain)
         except Exception as error:
             raise cannot_send_call(
                 "json", self._values.describe, args, kwargs, error
@@ -167,10 +168,13 @@ class TypedJsonSerializer(JsonSerializer):
         """Decode a call; see Serializer.loads_call."""
         return self._read(data, is_call=True)  # type: ignore[no-any-return]
 
-    def _written(self, value: object) -> bytes:
+    def _written(self, value: object, *, surely_plain: bool = False) -> bytes:
         scalars = _SCALARS if decimal_ints_are_bounded() else _SURE_SCALARS
         try:
-            text = _encode_tree(_tree(value, self._values, 0, scalars))
+            if surely_plain and scalars is _SCALARS:
+                text = _encode_tree(value)
+            else:
+                text = _encode_tree(_tree(value, self._values, 0, scalars))
         except ValueError:  # an int has too many digits
             if scalars is _SURE_SCALARS:
                 raise

@@ -15,6 +15,8 @@ each value against the memory that a payload of this size may take.
 
 from __future__ import annotations
 
+import sys
+
 from pyroipc.errors import PyroError, SerializeError
 from pyroipc.serializers.base import check_keys
 from pyroipc.serializers.classes import converter_of, dict_to_class, own_state
@@ -293,9 +295,7 @@ class Rebuilder:
 
 def decimal_ints_are_bounded() -> bool:
     """Tell whether this Python refuses to write an int that the peer's may refuse to read."""
-    from sys import get_int_max_str_digits
-
-    return 0 < get_int_max_str_digits() <= 4300
+    return 0 < sys.get_int_max_str_digits() <= 4300
 
 
 def _checked(data: Any, kind: type) -> Any:

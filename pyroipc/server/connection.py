@@ -10,6 +10,8 @@ from pyroipc.errors import CommunicationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Any
     from weakref import WeakSet
 
@@ -36,6 +38,8 @@ class Connection:
         """The connection itself."""
         self.daemon = daemon
         """The daemon that serves it."""
+        self.wait_elsewhere: Callable[[bytes, str], AbstractContextManager[None]] | None = None
+        """Notes that a call of this client waits for another connection; set by the loop."""
         self._handler = handler
         self._hello = None if session.is_open else session.peer_hello
         self._tracked: WeakSet[Any] | None = None

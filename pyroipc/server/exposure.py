@@ -376,6 +376,15 @@ def exposed_members(cls: type, *, public: bool = False) -> MemberTable:
     return table
 
 
+def forget_members(cls: type) -> None:
+    """Make the tables of a class anew when it is registered next: its marks have changed.
+
+    What is registered already keeps the table that it has. Subclasses keep theirs.
+    """
+    for public in (False, True):
+        _tables.pop((id(cls), public), None)
+
+
 def _make_table(cls: type, *, public: bool) -> MemberTable:
     attributes = attributes_of(cls)
     unmarked = public and not any(

@@ -69,9 +69,9 @@ class Entry:
         self.target_id = id(target)
         self.claim = _Claim(object_id, self.target_id)
         self.members: MemberTable = _members(self.cls, target, interface, public=public)
-        self.instancing: tuple[str, Callable[[type], Any] | None] = attributes_of(self.cls).get(
-            INSTANCING, (None, ("session", None))
-        )[1]
+        self.instancing: tuple[str, Callable[[type], Any] | None] = ("session", None)
+        if self.is_class and (found := attributes_of(self.cls).get(INSTANCING)):
+            self.instancing = found[1]
         self.target: Callable[[], Any] = (
             _weak(target, self.claim, gone) if gone else lambda: target
         )

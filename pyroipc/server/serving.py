@@ -18,6 +18,7 @@ from pyroipc.server.session import ServerSession
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from pyroipc.client.session import Session
@@ -38,6 +39,8 @@ class _Serving:
         registry: the objects that can be called by their ids; what the peer was sent references
             to can be called besides.
     """
+
+    _loop: ConnectedLoop | GuestLoop
 
     def __init__(self, daemon: Daemon, session: Session, registry: Registry) -> None:
         self.daemon = daemon
@@ -62,7 +65,11 @@ class _Serving:
 
     def _await_client(self) -> None:
         self.connection = Connection(self.session, self.daemon, self.handler)
+        self.connection.wait_elsewhere = self._wait_elsewhere
         self.handler.serve(self.connection, wants_handshake=self._wants_handshake)
+
+    def _wait_elsewhere(self, chain: bytes, what: str) -> AbstractContextManager[None]:
+        return self._loop.wait_elsewhere(chain, what)
 
     def _exported(self, object_id: str) -> Entry | None:
         exported = self.session.references.exports.get(object_id)
@@ -126,7 +133,7 @@ class Service(_Serving):
 
     def __init__(self, daemon: Daemon, session: Session) -> None:
         super().__init__(daemon, session, daemon.registry)
-        self._loop = ConnectedLoop(
+        self._loop: ConnectedLoop = ConnectedLoop(
             session,
             self.handler,
             self.streams,
@@ -184,13 +191,14 @@ class Guest(_Serving):
         super().__init__(daemon, session, registry)
         self.handler.admit()  # this end called first
         registry.register(DaemonObject(daemon), DAEMON_NAME)
-        self._loop = loop = GuestLoop(
+        self._loop: GuestLoop = GuestLoop(
             session,
             self.handler,
             self.streams,
             threads=self.threads,
             oneway_queue=daemon.settings.ONEWAY_QUEUE,
         )
+        loop = self._loop
         self._be_home()
         session.on_conversation_end = self._end_conversation
         session.on_nested = loop.run_nested

@@ -586,7 +586,8 @@ def test_settings_choose_the_serializers():
     settings.LOCAL_SERIALIZER = "json"
     with hosted({"thing": Thing()}) as (sock, _):
         with Proxy("thing", connected_socket=sock, settings=settings) as proxy:
-            assert proxy.echo((1,)) == [1]
+            assert proxy.echo((1,)) == (1,)
+            assert proxy._pyro_codec().serializer.name == "json"
 
 
 def test_unknown_serializers_are_named():

@@ -115,7 +115,10 @@ def answer_to(message: Message) -> bytes:
     if message.kind != REQUEST or message.flags & ONEWAY:
         return b""
     call = json.loads(bytes(message.payload))
-    value = METADATA if call["method"] == "get_metadata" else call["params"][0]
+    if call["method"] == "connect":
+        value = {"handshake": "hello", "meta": METADATA}
+    else:
+        value = call["params"][0]
     return result_frame(message.request_id, value)
 
 

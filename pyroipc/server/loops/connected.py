@@ -60,8 +60,7 @@ class ConnectedLoop(Runner):
         threads: int,
         oneway_queue: int,
     ) -> None:
-        super().__init__(session, handler, streams, oneway_queue=oneway_queue)
-        self._threads_max = threads
+        super().__init__(session, handler, streams, threads=threads, oneway_queue=oneway_queue)
         self._stopping = False
         self._error: Exception | None = None
         self._turns = 0  # requests received
@@ -163,6 +162,8 @@ class ConnectedLoop(Runner):
 
     def take(self, message: Message) -> None:
         """Take a request that another thread received while it waited for an answer of its own."""
+        if self._away and self._refuse_circle(message):
+            return
         self._inbox.append(message)
         self._ring()
 

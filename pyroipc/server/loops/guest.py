@@ -43,8 +43,7 @@ class GuestLoop(Runner):
         threads: int,
         oneway_queue: int,
     ) -> None:
-        super().__init__(session, handler, streams, oneway_queue=oneway_queue)
-        self._threads_max = threads
+        super().__init__(session, handler, streams, threads=threads, oneway_queue=oneway_queue)
         self._inbox: deque[Message] = deque()
         self._changed = threading.Condition(threading.Lock())
         self._threads = 0
@@ -53,6 +52,8 @@ class GuestLoop(Runner):
 
     def take(self, message: Message) -> None:
         """Take a request; a thread of this loop will run it."""
+        if self._away and self._refuse_circle(message):
+            return
         with self._changed:
             self._inbox.append(message)
             idle = self._threads - self._busy

@@ -2,15 +2,20 @@
 
 Oneway calls of a connection run in the order in which they came, one at a time; at most
 ``oneway_queue`` of them wait, then the connection is not read any further.
+
+A loop whose threads all wait for calls over *other* connections cannot run anything. If one of
+those calls comes back here by way of others, all would wait for ever. A call made in a call carries
+a correlation id for that reason: it is recognised, and answered with a DeadlockError.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 
 from pyroipc.context import running
-from pyroipc.errors import MessageTooLargeError
+from pyroipc.errors import DeadlockError, MessageTooLargeError
 from pyroipc.protocol.calls import refusal
 from pyroipc.wire.message import ONEWAY, REQUEST, STREAM
 
@@ -24,6 +29,23 @@ if TYPE_CHECKING:
 _UNUSUAL = ONEWAY | STREAM
 
 
+class _Away:
+    """The time in which a thread of a loop waits for a call over another connection."""
+
+    __slots__ = ("_chain", "_runner", "_what")
+
+    def __init__(self, runner: Runner, chain: bytes, what: str) -> None:
+        self._runner = runner
+        self._chain = chain
+        self._what = what
+
+    def __enter__(self) -> None:
+        self._runner._change_away(self._chain, self._what)  # noqa: SLF001
+
+    def __exit__(self, *exc: object) -> None:
+        self._runner._change_away(self._chain, None)  # noqa: SLF001
+
+
 class Runner:
     """Runs the requests of one session on the threads that a loop has.
 
@@ -31,17 +53,28 @@ class Runner:
         session: the connection.
         handler: runs requests.
         streams: sends the items of the iterators that methods return.
+        threads: how many threads may run methods at once.
         oneway_queue: how many oneway calls may wait.
     """
 
     def __init__(
-        self, session: Session, handler: ServerSession, streams: Streams, *, oneway_queue: int
+        self,
+        session: Session,
+        handler: ServerSession,
+        streams: Streams,
+        *,
+        threads: int,
+        oneway_queue: int,
     ) -> None:
         self._session = session
         self._handler = handler
         self._handle = handler.handle
         self._streams = streams
+        self._threads_max = threads
         self._oneway_max = oneway_queue
+        self._away: dict[bytes, list[str]] = {}  # chains of calls that threads wait for: for what
+        self._away_count = 0
+        self._away_lock = threading.Lock()
         self._lane: deque[Message] = deque()
         self._lane_lock = threading.RLock()
 
@@ -76,6 +109,45 @@ class Runner:
             self._run(message)
         finally:
             running.set(outer)
+
+    def wait_elsewhere(self, chain: bytes, what: str) -> _Away:
+        """Note, as a context manager, that a thread of this loop waits for another connection.
+
+        Args:
+            chain: the correlation id of the call it waits for.
+            what: that call, for people.
+        """
+        return _Away(self, chain, what)
+
+    def _change_away(self, chain: bytes, what: str | None) -> None:
+        with self._away_lock:
+            if what is not None:
+                self._away.setdefault(chain, []).append(what)
+                self._away_count += 1
+            else:
+                self._away_count -= 1
+                self._away[chain].pop()
+                if not self._away[chain]:
+                    del self._away[chain]
+            is_helpless = self._away_count >= self._threads_max
+            if is_helpless or self._session.pump.is_watching:
+                self._session.pump.watch(is_helpless)
+
+    def _refuse_circle(self, message: Message) -> bool:
+        """Answer a request that goes round in a circle; False if this one does not."""
+        if self._away_count < self._threads_max or message.flags & ONEWAY:
+            return False
+        waits_for = self._away.get(message.correlation_id or b"")
+        if not waits_for:
+            return False
+        error = DeadlockError(
+            f"calls go round in a circle: this one came back to process {os.getpid()}, where "
+            f"{'the only thread' if self._threads_max == 1 else 'every thread'} of the daemon "
+            f"waits; it waits for {waits_for[-1]}, which waits for this call. Let one of the "
+            "calls be oneway, or let the daemon have threads (SERVERTYPE 'thread')"
+        )
+        self._session.send(refusal(message.request_id, error))
+        return True
 
     def _run_oneway(self, message: Message) -> None:
         self._lane.append(message)

@@ -13,6 +13,7 @@ from pyroipc.server.exposure import (
     callback,
     expose,
     exposed_members,
+    forget_members,
     is_private_name,
     oneway,
 )
@@ -648,6 +649,19 @@ def test_abstract_members():
         value = property(lambda self: 2)
 
     assert names(Marked) == {"method", "value"}
+
+
+def test_marks_that_come_late():
+    class Late:
+        def method(self):
+            return 1
+
+    assert names(Late) == set()
+    expose(Late)
+    assert names(Late) == set()
+    forget_members(Late)
+    assert names(Late) == {"method"}
+    forget_members(type("Unknown", (), {}))
 
 
 def test_a_class_marks_its_own_members_only():
