@@ -25,7 +25,7 @@ from pyroipc.client.conversation import Conversation, ConversationEndedError
 from pyroipc.client.waiters import Waiter
 from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
 from pyroipc.protocol import state as states
-from pyroipc.protocol.calls import refusal
+from pyroipc.protocol.calls import drop_parent, parent_of, refusal
 from pyroipc.transports.stream import WokenError
 from pyroipc.wire.message import (
     GOODBYE,
@@ -141,7 +141,7 @@ class Exchange(Conversation):
         finally:
             if held:
                 self.lead.release()
-                if self.waiters:
+                if self.waiters and (len(self.waiters) > 1 or request_id not in self.waiters):
                     self.invite()
 
     def _send_at_once(self, data: bytes) -> bool:
@@ -182,13 +182,16 @@ class Exchange(Conversation):
                 self.arrived = None
                 return message
             elif message.kind == REQUEST and message.flags & NESTED and self.is_open:
-                known = self.waiters.get(request_id)
-                waiter = self.waiters[request_id] = known or Waiter()
-                self._hand_on(message)
-                if waiter.work:
-                    return None
-                if known is None:
-                    del self.waiters[request_id]
+                if parent_of(message) != request_id:
+                    self._hand_on(message)
+                    continue
+                # Whoever leads while this thread runs the request finds a waiter for its answer.
+                waiter = self.waiters.get(request_id) or Waiter()
+                self.waiters[request_id] = waiter
+                drop_parent(message)
+                waiter.work.append(message)
+                self.arrived = None
+                return None
             else:
                 self._hand_on(message)
 
@@ -198,13 +201,17 @@ class Exchange(Conversation):
         waiter = self.waiters.get(request_id) or Waiter()
         self.waiters[request_id] = waiter
         try:
-            self.send(data, deadline)
+            if data:
+                self.send(data, deadline)
             while True:
+                while waiter.work:
+                    if self.on_nested is None:
+                        self._refuse(waiter.work.popleft())
+                    else:
+                        self.on_nested(waiter.work.popleft())
                 message = self._lead_or_follow(request_id, waiter, deadline)
                 if message is not None:
                     return message
-                while waiter.work:
-                    self._run_nested(waiter.work.popleft())
         finally:
             self.waiters.pop(request_id, None)
             waiter.left = True
@@ -213,12 +220,9 @@ class Exchange(Conversation):
             if self.waiters and not self.lead.locked():
                 self.invite()  # in case the invitation to lead was ours
 
-    def _run_nested(self, message: Message) -> None:
-        """Run a request that belongs to the call for which this thread waits."""
-        if self.on_nested is None:
-            self.send(refusal(message.request_id, ProtocolError(NO_OBJECTS)))
-        else:
-            self.on_nested(message)
+    def _refuse(self, message: Message) -> None:
+        """Answer a request that nobody here can run."""
+        self.send(refusal(message.request_id, ProtocolError(NO_OBJECTS)))
 
     def _pass_on(self, waiter: Waiter) -> None:
         """Give the requests that a waiter was to run to whoever runs requests otherwise."""
@@ -250,7 +254,7 @@ class Exchange(Conversation):
             if held:
                 # Not in a function: a signal handler may raise as soon as one is entered.
                 self.lead.release()
-                if self.waiters:
+                if len(self.waiters) > 1:
                     self.invite()
         seconds = FOLLOW_SECONDS
         if deadline is not None:
@@ -263,7 +267,7 @@ class Exchange(Conversation):
     def invite(self) -> None:
         """Wake a follower that still has no answer, so that it leads."""
         for waiter in list(self.waiters.values()):
-            if not waiter.is_served:
+            if waiter.message is None and waiter.error is None and not waiter.work:
                 waiter.wake()
                 return
 

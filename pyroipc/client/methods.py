@@ -135,7 +135,18 @@ class RemoteMethod:
             session.check_size(data)
         else:
             data = pack_header(codec.nested_prefix, request_id, len(payload)) + payload
-        return read_result(self.__self__, codec, session.exchange(request_id, data, None))
+        message = session.exchange(request_id, data, None)
+        if (
+            message.flags
+            or message.kind != RESPONSE
+            or message.serializer_id != codec.serializer_id
+            or type(message) is not Message
+        ):
+            return read_result(self.__self__, codec, message)
+        try:
+            return codec.loads(message.payload)
+        except Exception as failure:
+            raise codec.load_failed(failure) from failure
 
     def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call the remote method, but do not wait: return a future for its result.

@@ -110,6 +110,7 @@ class References:
         "_imports",
         "_session",
         "allowed_classes",
+        "entries",
         "exports",
         "find_home",
         "metadata",
@@ -121,6 +122,8 @@ class References:
         self.types = types
         self.exports: dict[str, Exported] = {}
         """What the peer holds, by object id."""
+        self.entries: dict[str, Any] = {}
+        """Their entries; a guest serves these, and adds its own."""
         self._imports: dict[str, weakref.ref[Any]] = {}
         self.metadata: dict[int, Mapping[str, Any]] = {}
         """What is known of the peer's classes, by key."""
@@ -176,6 +179,7 @@ class References:
             found = host.export(value, session)
             if found is not None:
                 exported = self.exports.setdefault(found.object_id, found)
+                self.entries.setdefault(found.object_id, exported.entry)
                 exported.count += 1
                 host.attach(session)
                 return exported
@@ -190,6 +194,7 @@ class References:
                 exported.count -= int(count)
                 if exported.count <= 0:
                     self.exports.pop(object_id, None)
+                    self.entries.pop(object_id, None)
 
     # --- in --------------------------------------------------------------------------------------
 
@@ -242,6 +247,7 @@ class References:
     def end(self) -> None:
         """Forget everything: the conversation has ended."""
         self.exports.clear()
+        self.entries.clear()
         self._imports.clear()
         self.metadata.clear()
 

@@ -24,7 +24,7 @@ from pyroipc.errors import (
     PyroError,
     TimeoutError,
 )
-from pyroipc.protocol.calls import take_parent
+from pyroipc.protocol.calls import drop_parent, parent_of
 from pyroipc.settings import config
 from pyroipc.transports.stream import WokenError
 from pyroipc.wire.message import CANCEL, CREDIT, ITEM, NESTED, PING, PONG, RELEASE, REQUEST, STREAM
@@ -126,9 +126,10 @@ class Session(Exchange):
 
     def _give_to_waiter(self, message: Message) -> bool:
         """Give a nested request to the thread that waits for its parent; False if none does."""
-        waiter = self.waiters.get(take_parent(message))
+        waiter = self.waiters.get(parent_of(message))
         if waiter is None:
             return False
+        drop_parent(message)
         waiter.work.append(message)
         waiter.wake()
         if waiter.left:

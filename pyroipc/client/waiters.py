@@ -36,11 +36,6 @@ class Waiter:
         except RuntimeError:
             pass  # it is awake already
 
-    @property
-    def is_served(self) -> bool:
-        """Whether the thread has no reason to wait any longer."""
-        return self.message is not None or self.error is not None
-
 
 class Sink:
     """Takes the messages of a request that no thread need wait for: a future or a stream.

@@ -149,14 +149,15 @@ def check_annotations(annotations: Mapping[str, Buffer] | None) -> None:
         raise ProtocolError(f"annotation id {taken} is reserved for Pyro itself; use another one")
 
 
-def take_parent(message: Message) -> int:
-    """Take the id of the call that made a NESTED request off its payload; 0 if there is none."""
-    payload = message.payload
+def parent_of(message: Message) -> int:
+    """Return the id of the call on whose behalf a NESTED request is made."""
+    return int.from_bytes(message.payload[-4:], "big")
+
+
+def drop_parent(message: Message) -> None:
+    """Make a NESTED request an ordinary one."""
     message.flags &= ~NESTED
-    if len(payload) < 4:
-        return 0
-    message.payload = payload[:-4]
-    return int.from_bytes(payload[-4:], "big")
+    message.payload = message.payload[:-4]
 
 
 def refusal(request_id: int, error: BaseException) -> Encoded:

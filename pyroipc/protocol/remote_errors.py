@@ -102,9 +102,7 @@ def dump_error(
         return serializer.dumps(_text_only(exception, lines))
 
 
-def _dump_described(
-    exception: BaseException, serializer: Serializer, lines: list[str]
-) -> bytes:
+def _dump_described(exception: BaseException, serializer: Serializer, lines: list[str]) -> bytes:
     from pyroipc.serializers.typed_exceptions import describe_exception
 
     encoded = 0
@@ -145,9 +143,7 @@ def _load_described(
     value_of = _part_reader(serializer)
     try:
         # Its own cause and context hang on the RemoteTraceback, see _dressed.
-        alone = {
-            key: value for key, value in described.items() if key not in {"cause", "context"}
-        }
+        alone = {key: value for key, value in described.items() if key not in {"cause", "context"}}
         exception = rebuild_described(alone, value_of)
         cause, context = relatives_of(described, value_of)
     except _FAILURES as failure:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         def reduce(self, value: object) -> str | tuple[Any, ...]:
             """Say how pickle is to send a value of one of ``types``, as ``__reduce__`` does."""
 
+
 __all__ = [
     "MAX_DEPTH",
     "PeerImage",

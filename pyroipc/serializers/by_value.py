@@ -64,9 +64,7 @@ def dumps_by_value(
 
 
 class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
-    def __init__(
-        self, file: BytesIO, peer: PeerImage, table: Mapping[type, Any] | None
-    ) -> None:
+    def __init__(self, file: BytesIO, peer: PeerImage, table: Mapping[type, Any] | None) -> None:
         super().__init__(file, protocol=_PROTOCOL)
         self._peer = peer
         if table is not None:

@@ -6,13 +6,15 @@ would be written; so it costs nothing as long as all goes well.
 
 from __future__ import annotations
 
-from pyroipc.errors import SerializeError
+from pyroipc.errors import PyroError, SerializeError
 from pyroipc.serializers.base import MAX_DEPTH, encoding_fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import Any, TypeAlias
+    from typing import Any, NoReturn, TypeAlias
+
+    from pyroipc.serializers.typed import Values
 
     Describe: TypeAlias = Callable[[Any], tuple[str | None, Any]]
     Step: TypeAlias = tuple[str, Any]
@@ -25,42 +27,52 @@ _MAPPINGS = frozenset({"dict", "OrderedDict", "Counter", "defaultdict"})
 _MAX_KEY = 40
 
 
-def cannot_send(
-    name: str, describe: Describe, value: object, error: BaseException
-) -> SerializeError:
-    """Return the error that says why the format called *name* cannot encode *value*, and where."""
-    return _fault(name, describe, [("", value)], value, error)
+def cannot_send(name: str, values: Values, value: object, error: Exception) -> NoReturn:
+    """Say why the format called *name* cannot encode *value*, and where in it the reason is.
+
+    Raises:
+        SerializeError: always; *error* itself if it is one of a special kind.
+    """
+    _raise(name, values, [("", value)], value, error)
 
 
 def cannot_send_call(
     name: str,
-    describe: Describe,
+    values: Values,
     args: Sequence[object],
     kwargs: dict[str, object] | None,
-    error: BaseException,
-) -> SerializeError:
-    """Return the error that says which argument of a call cannot be encoded, and where in it."""
+    error: Exception,
+) -> NoReturn:
+    """Say which argument of a call cannot be encoded, and where in it the reason is.
+
+    Raises:
+        SerializeError: always; *error* itself if it is one of a special kind.
+    """
     steps = [(f"argument {index}", value) for index, value in enumerate(args)]
     steps += [(f"argument {key!r}", value) for key, value in (kwargs or {}).items()]
-    return _fault(name, describe, steps, args, error)
+    _raise(name, values, steps, args, error)
 
 
-def _fault(
-    name: str, describe: Describe, steps: list[Step], whole: object, error: BaseException
-) -> SerializeError:
-    if isinstance(error, RecursionError):
-        return SerializeError(encoding_fault(name, whole, error))
-    found = _locate(describe, steps)
+def _raise(
+    name: str, values: Values, steps: list[Step], whole: object, error: Exception
+) -> NoReturn:
+    if isinstance(error, PyroError) and type(error) is not SerializeError:
+        raise error
+    found = None
+    if not isinstance(error, RecursionError):
+        found = _locate(values.again(withdrawn=True).describe, steps)
     if found is None:
         if isinstance(error, SerializeError):
-            return error
-        return SerializeError(encoding_fault(name, whole, error))
+            raise error
+        raise SerializeError(encoding_fault(name, whole, error)) from error
     path, culprit, reason = found
     what = f"{type(culprit).__module__}.{type(culprit).__qualname__}"
-    text = str(reason) if isinstance(reason, SerializeError) else f"{type(reason).__name__}: {reason}"
-    return SerializeError(
+    text = str(reason)
+    if not isinstance(reason, SerializeError):
+        text = f"{type(reason).__name__}: {text}"
+    raise SerializeError(
         f"cannot send an object of type {what}{path and f' (at {path})'} with {name}: {text}"
-    )
+    ) from error
 
 
 def _locate(describe: Describe, steps: list[Step]) -> tuple[str, object, Exception] | None:

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["dill_dumps", "dill_loads", "find_in_main"]
 
 
-def dill_dumps(
-    value: object, peer: PeerImage, table: Mapping[type, Any] | None = None
-) -> bytes:
+def dill_dumps(value: object, peer: PeerImage, table: Mapping[type, Any] | None = None) -> bytes:
     """Pickle a value with dill.
 
     Raises:
@@ -45,9 +43,7 @@ def dill_loads(data: Buffer) -> object:
 
 
 class _NamingPickler(dill.Pickler):  # type: ignore[misc]
-    def __init__(
-        self, file: BytesIO, peer: PeerImage, table: Mapping[type, Any] | None
-    ) -> None:
+    def __init__(self, file: BytesIO, peer: PeerImage, table: Mapping[type, Any] | None) -> None:
         super().__init__(file, protocol=5)
         self._peer = peer
         self._table = table

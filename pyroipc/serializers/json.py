@@ -136,8 +136,8 @@ class TypedJsonSerializer(JsonSerializer):
         """
         try:
             return self._written(value)
-        except Exception as error:
-            raise cannot_send("json", self._values.describe, value, error) from error
+        except Exception as error:  # noqa: BLE001 - the next line raises
+            cannot_send("json", self._values, value, error)
 
     def loads(self, data: Buffer) -> object:
         """Decode one value; see Serializer.loads."""
@@ -159,10 +159,8 @@ class TypedJsonSerializer(JsonSerializer):
         try:
             surely_plain = not kwargs and _SCALARS.issuperset(map(type, args))
             return self._written(call, surely_plain=surely_plain)
-        except Exception as error:
-            raise cannot_send_call(
-                "json", self._values.describe, args, kwargs, error
-            ) from error
+        except Exception as error:  # noqa: BLE001 - the next line raises
+            cannot_send_call("json", self._values, args, kwargs, error)
 
     def loads_call(self, data: Buffer) -> DecodedCall:
         """Decode a call; see Serializer.loads_call."""
@@ -178,7 +176,7 @@ class TypedJsonSerializer(JsonSerializer):
         except ValueError:  # an int has too many digits
             if scalars is _SURE_SCALARS:
                 raise
-            text = _encode_tree(_tree(value, self._values, 0, _SURE_SCALARS))
+            text = _encode_tree(_tree(value, self._values.again(), 0, _SURE_SCALARS))
         try:
             return text.encode("utf-8")
         except UnicodeEncodeError:

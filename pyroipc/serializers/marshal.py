@@ -143,8 +143,8 @@ class TypedMarshalSerializer(MarshalSerializer):
         """
         try:
             return self._written(value, surely_plain=type(value) in _SCALARS)
-        except Exception as error:
-            raise cannot_send("marshal", self._values.describe, value, error) from error
+        except Exception as error:  # noqa: BLE001 - the next line raises
+            cannot_send("marshal", self._values, value, error)
 
     def loads(self, data: Buffer) -> object:
         """Decode one value; see Serializer.loads."""
@@ -167,9 +167,8 @@ class TypedMarshalSerializer(MarshalSerializer):
             return self._written(
                 (object_id, member, list(args), kwargs), surely_plain=surely_plain
             )
-        except Exception as error:
-            describe = self._values.describe
-            raise cannot_send_call("marshal", describe, args, kwargs, error) from error
+        except Exception as error:  # noqa: BLE001 - the next line raises
+            cannot_send_call("marshal", self._values, args, kwargs, error)
 
     def loads_call(self, data: Buffer) -> DecodedCall:
         """Decode a call; see Serializer.loads_call."""

@@ -147,11 +147,11 @@ class TypedMsgpackSerializer(MsgpackSerializer):
             SerializeError: the value, or something inside it, cannot be encoded.
         """
         try:
-            packed = _packed(value, self._default)
+            packed = self._packed(value)
             if type(value) not in _SCALARS and _find_bin(packed):
                 packed = self._with_bytearrays(value, packed)
-        except Exception as error:
-            raise cannot_send("msgpack", self._values.describe, value, error) from error
+        except Exception as error:  # noqa: BLE001 - the next line raises
+            cannot_send("msgpack", self._values, value, error)
         return packed
 
     def loads(self, data: Buffer) -> object:
@@ -172,17 +172,26 @@ class TypedMsgpackSerializer(MsgpackSerializer):
         """
         try:
             call = [object_id, member, list(args), kwargs]
-            packed = _packed(call, self._default)
+            packed = self._packed(call)
             if (kwargs or not _SCALARS.issuperset(map(type, args))) and _find_bin(packed):
                 packed = self._with_bytearrays(call, packed)
-        except Exception as error:
-            describe = self._values.describe
-            raise cannot_send_call("msgpack", describe, args, kwargs, error) from error
+        except Exception as error:  # noqa: BLE001 - the next line raises
+            cannot_send_call("msgpack", self._values, args, kwargs, error)
         return packed
 
     def loads_call(self, data: Buffer) -> DecodedCall:
         """Decode a call; see Serializer.loads_call."""
         return checked_call(self._read(data, is_call=True))
+
+    def _packed(self, value: object) -> bytes:
+        try:
+            packed: bytes = _pack(value, strict_types=True, default=self._default)
+        except UnicodeEncodeError:  # a lone surrogate in a text
+            return _pack_slowly(value, self._again()._default)
+        return packed
+
+    def _again(self) -> TypedMsgpackSerializer:
+        return TypedMsgpackSerializer(self._values.again())
 
     def _default(self, value: Any) -> object:
         kind = type(value)
@@ -203,7 +212,8 @@ class TypedMsgpackSerializer(MsgpackSerializer):
         walked = _replaced(value)
         if walked is value and _MARK_BYTES not in packed:
             return packed
-        return _packed(walked, lambda part: _replaced(self._default(part)))
+        default = self._again()._default
+        return _pack_slowly(walked, lambda part: _replaced(default(part)))
 
     def _read(self, data: Buffer, *, is_call: bool) -> object:
         try:
@@ -265,14 +275,10 @@ _find_bin = re.compile(rb"[\xc4-\xc6]").search
 """Find what may be the header of bytes."""
 
 
-def _packed(value: object, default: Callable[[Any], object]) -> bytes:
-    packed: bytes
-    try:
-        packed = _pack(value, strict_types=True, default=default)
-    except UnicodeEncodeError:
-        packed = _pack(
-            value, strict_types=True, default=default, unicode_errors="surrogatepass"
-        )
+def _pack_slowly(value: object, default: Callable[[Any], object]) -> bytes:
+    packed: bytes = _pack(
+        value, strict_types=True, default=default, unicode_errors="surrogatepass"
+    )
     return packed
 
 
@@ -402,13 +408,20 @@ def _pairs(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 def _read_typed(data: bytes, values: Values, *, is_call: bool) -> Any:
-    """Read a payload of the typed form; only those with other keys than texts are read twice."""
+    """Read a payload of the typed form; only those with other keys than texts are read twice.
+
+    Raises:
+        PyroError: a value may not be rebuilt, or the payload exceeds a limit.
+        ValueError: the payload is broken.
+    """
     strict = len(data) <= _COUNT_SAFELY or not _suspicious(data) or _scan(data, typed=True)
     marked = _MARK_BYTES in data
     if strict:
         try:
-            return _read_marked(data, values, is_call) if marked else _unpack(
-                data, raw=False, ext_hook=_leaf
+            return (
+                _read_marked(data, values, is_call)
+                if marked
+                else _unpack(data, raw=False, ext_hook=_leaf)
             )
         except PyroError:
             raise
@@ -425,9 +438,7 @@ def _read_typed(data: bytes, values: Values, *, is_call: bool) -> Any:
 def _read_marked(data: bytes, values: Values, is_call: bool, **options: Any) -> Any:  # noqa: FBT001 - private
     rebuilder = Rebuilder(values, len(data), (lambda: _head_of(data)) if is_call else None)
     reader = _Reader(rebuilder)
-    value = _unpack(
-        data, raw=False, ext_hook=reader.extension, list_hook=reader.array, **options
-    )
+    value = _unpack(data, raw=False, ext_hook=reader.extension, list_hook=reader.array, **options)
     reader.check()
     rebuilder.check_head(value)
     return value

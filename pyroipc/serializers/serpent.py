@@ -141,8 +141,8 @@ class TypedSerpentSerializer(SerpentSerializer):
         try:
             write(value, out, 0, self._values)
             return "".join(out).encode("utf-8")
-        except Exception as error:
-            raise cannot_send("serpent", self._values.describe, value, error) from error
+        except Exception as error:  # noqa: BLE001 - the next line raises
+            cannot_send("serpent", self._values, value, error)
 
     def loads(self, data: Buffer) -> object:
         """Decode one value; see Serializer.loads."""
@@ -168,8 +168,8 @@ class TypedSerpentSerializer(SerpentSerializer):
             write(kwargs, out, 1, values)
             out.append(")")
             return "".join(out).encode("utf-8")
-        except Exception as error:
-            raise cannot_send_call("serpent", values.describe, args, kwargs, error) from error
+        except Exception as error:  # noqa: BLE001 - the next line raises
+            cannot_send_call("serpent", values, args, kwargs, error)
 
     def loads_call(self, data: Buffer) -> DecodedCall:
         """Decode a call; see Serializer.loads_call."""

@@ -68,6 +68,16 @@ class Values:
         self.references = references
         self.classes_for = classes_for
 
+    def again(self, *, withdrawn: bool = False) -> Values:
+        """Return values for a second look at what was described before.
+
+        References count what they encode: these count nothing, or take back what was counted.
+        """
+        if self.references is None:
+            return self
+        recount: Any = _Recount(self.references, 2 if withdrawn else 1)
+        return Values(recount, self.classes_for)
+
     def describe(self, value: object) -> Described:
         """Return a tag and data that stand for a value; with the tag None, the data alone.
 
@@ -92,6 +102,25 @@ class Values:
             return "exception", describe_exception(value)
         described = describe_class(value)
         return _instance(value) if described is None else described
+
+
+class _Recount:
+    """References that take back what they count."""
+
+    __slots__ = ("_encode", "_times", "_withdraw")
+
+    def __init__(self, references: Any, times: int) -> None:
+        self._encode = references.encode
+        self._withdraw = getattr(references, "withdraw", None)
+        self._times = times
+
+    def encode(self, value: object) -> list[Any] | None:
+        """Return what stands for a value, without counting it."""
+        data: list[Any] | None = self._encode(value)
+        if data is not None and self._withdraw is not None:
+            for _ in range(self._times):
+                self._withdraw(data)
+        return data
 
 
 def _class_dict(data: object) -> Described:
@@ -131,11 +160,8 @@ def _has_hidden_state(value: object) -> bool:
     """Tell whether a part of an object that is written in C cannot be described."""
     cls = type(value)
     if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
-        written_in_python = type(_has_hidden_state)
-        return not (
-            type(cls.__reduce_ex__) is written_in_python
-            or type(cls.__reduce__) is written_in_python
-        )
+        kinds = {type(cls.__reduce_ex__), type(cls.__reduce__)}
+        return type(_has_hidden_state) not in kinds  # no function written in Python among them
     if getattr(cls, "__getstate__", None) is not getattr(object, "__getstate__", None):
         return False
     try:
@@ -256,6 +282,7 @@ class Rebuilder:
         Raises:
             SerializeError: they stand for nothing, or for what is not known or too large here.
             SecurityError: a class may never be rebuilt.
+            PyroError: what a reference of the connection raised.
         """
         try:
             make, cost = _REBUILD[tag]  # type: ignore[index]
@@ -272,7 +299,11 @@ class Rebuilder:
             ) from error
 
     def annotated_class(self, name: str) -> type | None:
-        """Find a class among those that the annotations of the called member name."""
+        """Find a class among those that the annotations of the called member name.
+
+        Raises:
+            SerializeError: what is read is not a call.
+        """
         if self._classes is None:
             classes_for = self.values.classes_for
             if self._head is None or classes_for is None:

@@ -240,9 +240,7 @@ def _rebuild_enum(rebuilder: Lookup, data: Any) -> object:
     known = cls._value2member_map_
     if type(member) is not int or not issubclass(cls, sys.modules["enum"].Flag):
         raise TypeError("the name of a member expected")
-    if member not in known and (
-        len(known) >= _MAX_FLAG_VALUES or member.bit_length() > _MAX_NAME
-    ):
+    if member not in known and (len(known) >= _MAX_FLAG_VALUES or member.bit_length() > _MAX_NAME):
         raise SerializeError(f"too many values of the flag {name!r:.200}")
     return cls(member)
 

@@ -103,9 +103,7 @@ class _Describer:
             described["members"] = [member for member in members if member is not None]
         return described
 
-    def _add_relatives(
-        self, described: Description, exception: BaseException, level: int
-    ) -> None:
+    def _add_relatives(self, described: Description, exception: BaseException, level: int) -> None:
         cause: BaseException | None = _cause_slot.__get__(exception)
         context: BaseException | None = _context_slot.__get__(exception)
         if hasattr(type(cause), "remote_cause"):  # a RemoteTraceback: only tells of the two
@@ -137,7 +135,9 @@ def _text_of(exception: BaseException) -> str | None:
 
 
 def _state_of(exception: BaseException) -> dict[str, object]:
-    state = {key: value for key, value in _dict_slot.__get__(exception).items() if type(key) is str}
+    state = {
+        key: value for key, value in _dict_slot.__get__(exception).items() if type(key) is str
+    }
     state.pop("remote_text", None)
     return state
 

@@ -56,7 +56,9 @@ def describe_library(value: object) -> tuple[str | None, Any] | None:
 
 def _numpy(value: Any) -> tuple[None, Any] | None:
     """Describe a scalar of numpy as the plain number or text that it holds."""
-    if any(base.__name__ == "generic" and base.__module__ == "numpy" for base in type(value).__mro__):
+    if any(
+        base.__name__ == "generic" and base.__module__ == "numpy" for base in type(value).__mro__
+    ):
         plain = value.item()
         if type(plain) in _PLAIN:
             return None, plain
@@ -282,8 +284,9 @@ def _rebuild_datetime(_: object, data: Any) -> object:
     from datetime import datetime
 
     *numbers, fold, zone = data
-    _checked(numbers, *(int,) * 7)
-    return datetime(*numbers, _checked_zone(zone), fold=fold)
+    zone = _checked_zone(zone)
+    year, month, day, hour, minute, second, microsecond = _checked(numbers, *(int,) * 7)
+    return datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)  # noqa: DTZ001 - as sent
 
 
 def _rebuild_date(_: object, data: Any) -> object:
@@ -296,8 +299,8 @@ def _rebuild_time(_: object, data: Any) -> object:
     from datetime import time
 
     *numbers, fold, zone = data
-    _checked(numbers, *(int,) * 4)
-    return time(*numbers, _checked_zone(zone), fold=fold)
+    hour, minute, second, microsecond = _checked(numbers, *(int,) * 4)
+    return time(hour, minute, second, microsecond, tzinfo=_checked_zone(zone), fold=fold)
 
 
 def _rebuild_timedelta(_: object, data: Any) -> object:

@@ -188,6 +188,7 @@ class Guest(_Serving):
 
     def __init__(self, daemon: Daemon, session: Session) -> None:
         registry = Registry()
+        registry.entries = session.references.entries
         super().__init__(daemon, session, registry)
         self.handler.admit()  # this end called first
         registry.register(DaemonObject(daemon), DAEMON_NAME)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pyroipc.context import CallContext, running
 from pyroipc.errors import CommunicationError, ProtocolError
-from pyroipc.protocol.calls import DAEMON_NAME, check_annotations, refusal, take_parent
+from pyroipc.protocol.calls import DAEMON_NAME, check_annotations, drop_parent, refusal
 from pyroipc.server.batches import NO_ITERATORS, run_batch
 from pyroipc.server.blobs import receive_blob
 from pyroipc.wire.message import BATCH, BLOB, COMPRESSED, ERROR, NESTED, ONEWAY, STREAM
@@ -170,7 +170,7 @@ class ServerSession:
             ProtocolError: this version cannot do what is asked for.
         """
         if message.flags & NESTED:
-            take_parent(message)  # nobody waits for its parent
+            drop_parent(message)
         if message.flags & _NOT_YET or message.buffers or message.descriptors:
             raise ProtocolError(f"not supported by this version: {message!r}")
         if message.flags & (BATCH | BLOB) and (self.wants_handshake or self.is_refused):
