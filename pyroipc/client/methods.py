@@ -62,7 +62,7 @@ class RemoteMethod:
         "_session",
     )
 
-    def __init__(self, proxy: Proxy, name: str, codec: CallCodec, session: Session) -> None:
+    def __init__(self, proxy: Proxy[Any], name: str, codec: CallCodec, session: Session) -> None:
         self.__self__ = proxy
         self.__name__ = name
         self._object_id = proxy._pyroObjectId
@@ -231,7 +231,7 @@ class SpecialMethod(RemoteMethod):
 
 
 def invoke(
-    proxy: Proxy,
+    proxy: Proxy[Any],
     member: str,
     args: Sequence[Any],
     kwargs: dict[str, Any] | None,
@@ -297,11 +297,14 @@ def waiting(session: Session, object_id: str, member: str) -> AbstractContextMan
         return _not_waiting
     hello = session.peer_hello
     where = f" in process {hello.pid}" if hello is not None else ""
-    return note(context.correlation_bytes, f"{object_id}.{member}{where}")
+    noted: AbstractContextManager[None] = note(
+        context.correlation_bytes, f"{object_id}.{member}{where}"
+    )
+    return noted
 
 
 def encode_request(
-    proxy: Proxy,
+    proxy: Proxy[Any],
     codec: CallCodec,
     request_id: int,
     payload: bytes,
@@ -364,7 +367,7 @@ def new_chain() -> bytes:
     return bytes(data)
 
 
-def read_result(proxy: Proxy, codec: CallCodec, message: Message) -> Any:
+def read_result(proxy: Proxy[Any], codec: CallCodec, message: Message) -> Any:
     """Return what an answer says, or raise it.
 
     Raises:
@@ -401,7 +404,7 @@ def read_result(proxy: Proxy, codec: CallCodec, message: Message) -> Any:
         raise codec.load_failed(failure) from failure
 
 
-def take_annotations(proxy: Proxy, message: Message) -> None:
+def take_annotations(proxy: Proxy[Any], message: Message) -> None:
     """Show what came with an answer; not inside a call, where the field is for its own answer."""
     annotations = message.annotations
     context = context_in_use()

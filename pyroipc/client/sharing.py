@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     import _socket as socket
     from collections.abc import Callable
 
+    from pyroipc.client.exchange import Exchange
     from pyroipc.client.session import Session
     from pyroipc.settings import Settings
     from pyroipc.transports.trust import Peer
 
 sessions: WeakSet[Session] = WeakSet()
 """All sessions of this process."""
-unquiet: set[Session] = set()
+unquiet: set[Exchange] = set()
 """Those that wait for a late answer of an abandoned call; kept alive until it has come."""
 after_fork: list[Callable[[], None]] = []
 """What else is to be done in a forked child."""

@@ -68,6 +68,7 @@ class ChildDaemon(DaemonObject):
                 raise StartupError("the object of this child was made already")
             made = factory(*args, **(kwargs or {}))
             object_id = self._daemon.register(made, type(made).__name__).object
+            assert isinstance(object_id, str)
         except BaseException as error:
             self.failed = True
             self._daemon.shutdown()

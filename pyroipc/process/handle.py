@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
+from pyroipc.client.manners import T
 from pyroipc.client.proxy import Proxy
 from pyroipc.process.stopping import CLOSE_SECONDS, reap_dropped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Any, Generic, TypeVar
+    from typing import Any
 
     from pyroipc.client.session import Session
     from pyroipc.process.stopping import Lease
     from pyroipc.settings import Settings
 
-    T = TypeVar("T")
-
-    class _TypedProxy(Proxy, Generic[T]):
-        pass
-
-else:
-    # What typing.Generic does for subscripts, without loading typing. A GenericAlias.
-    class _TypedProxy(Proxy):
-        __class_getitem__ = classmethod(type(list[int]))
-
-    T = object
-
 _OWN = frozenset({"proxy", "pid", "exitcode", "close"})
 
 
-class Handle(_TypedProxy[T]):
+class Handle(Proxy[T]):
     """An object in a child process or thread, to be called as if it were here.
 
     It is a proxy, so the members of the object are its own, and it holds the child: used as a
@@ -43,7 +32,7 @@ class Handle(_TypedProxy[T]):
 
     _pyro_lease: Lease
     _pyro_what: str
-    _pyro_plain: Proxy | None
+    _pyro_plain: Proxy[Any] | None
 
     @classmethod
     def _pyro_holding(
@@ -106,7 +95,7 @@ class Handle(_TypedProxy[T]):
             )
         super().__setattr__(name, value)
 
-    def __enter__(self) -> T:  # type: ignore[override] # editors complete the object's members
+    def __enter__(self) -> T:
         return self  # type: ignore[return-value]
 
     def __exit__(

@@ -39,9 +39,11 @@ if TYPE_CHECKING:
         @property
         def types(self) -> Container[type]:
             """The types of which some object is registered now; for pickle."""
+            ...
 
         def reduce(self, value: object) -> str | tuple[Any, ...]:
             """Say how pickle is to send a value of one of ``types``, as ``__reduce__`` does."""
+            ...
 
 
 __all__ = [

@@ -68,7 +68,8 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         super().__init__(file, protocol=_PROTOCOL)
         self._peer = peer
         if table is not None:
-            self.dispatch_table = ChainMap(self.dispatch_table, table)
+            tables: Any = (self.dispatch_table, table)
+            self.dispatch_table = ChainMap(*tables)
         multiprocessing_main = sys.modules.get("__mp_main__")
         if multiprocessing_main is not None:
             # The main module of a child of multiprocessing. Nobody else can import that name.

@@ -105,35 +105,35 @@ def _locate(describe: Describe, steps: list[Step]) -> tuple[str, object, Excepti
 def _steps(value: Any, tag: str | None, data: Any) -> Iterator[Step]:
     """Yield the parts of a value that was described as *tag* and *data*."""
     if tag == "list" or tag in _SEQUENCES:
-        for index, part in enumerate(value):
-            yield f"[{index}]", part
-    elif tag in _MAPPINGS:
-        for key, part in value.items():
-            yield f" (key {_short(key)})", key
-            yield f"[{_short(key)}]", part
-    elif tag in {"set", "frozenset"}:
-        for part in value:
-            yield "{...}", part
-    elif tag in {"class", "dataclass"}:
-        for key, part in (data if tag == "class" else data[1]).items():
-            yield f".{key}", part
-    elif tag == "exception":
-        for index, part in enumerate(data.get("args", ())):
-            yield f".args[{index}]", part
-        for key, part in {**data.get("state", {}), **data.get("slots", {})}.items():
-            yield f".{key}", part
-        for key in ("cause", "context"):
-            if key in data:
-                yield from _related(f".__{key}__", data[key])
-        for index, member in enumerate(data.get("members", ())):
-            yield from _related(f".exceptions[{index}]", member)
-    elif tag is None:
-        yield "", data
+        return ((f"[{index}]", part) for index, part in enumerate(value))
+    if tag in _MAPPINGS:
+        return _steps_of_mapping(value)
+    if tag == "set" or tag == "frozenset":
+        return (("{...}", part) for part in value)
+    if tag == "class" or tag == "dataclass":
+        attributes = data if tag == "class" else data[1]
+        return ((f".{key}", part) for key, part in attributes.items())
+    if tag == "exception":
+        return _steps_of_exception("", data)
+    return iter([("", data)] if tag is None else [])
 
 
-def _related(path: str, described: Any) -> Iterator[Step]:
-    for step, part in _steps(None, "exception", described):
-        yield path + step, part
+def _steps_of_mapping(mapping: Any) -> Iterator[Step]:
+    for key, part in mapping.items():
+        yield f" (key {_short(key)})", key
+        yield f"[{_short(key)}]", part
+
+
+def _steps_of_exception(path: str, described: Any) -> Iterator[Step]:
+    for index, part in enumerate(described.get("args", ())):
+        yield f"{path}.args[{index}]", part
+    for key, part in {**described.get("state", {}), **described.get("slots", {})}.items():
+        yield f"{path}.{key}", part
+    for key in ("cause", "context"):
+        if key in described:
+            yield from _steps_of_exception(f"{path}.__{key}__", described[key])
+    for index, member in enumerate(described.get("members", ())):
+        yield from _steps_of_exception(f"{path}.exceptions[{index}]", member)
 
 
 def _short(key: object) -> str:

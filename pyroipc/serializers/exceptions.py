@@ -314,7 +314,10 @@ def _stand_in(name: str, base: type[Exception]) -> type[errors.RemoteError]:
 def _remote_text(exception: BaseException) -> str:
     """Give the text that the exception had where it was raised, if that is known."""
     text = vars(exception).get("remote_text")
-    return text if isinstance(text, str) else super(errors.RemoteError, exception).__str__()
+    if isinstance(text, str):
+        return text
+    inherited: Any = super(errors.RemoteError, exception)
+    return str(inherited.__str__())
 
 
 def _reduce(exception: BaseException) -> tuple[Callable[..., Exception], tuple[dict[str, Any]]]:

@@ -203,8 +203,8 @@ class TypedJsonSerializer(JsonSerializer):
         return value
 
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-_SURE_SCALARS = _SCALARS - {int}
+_SCALARS: frozenset[type] = frozenset({str, int, float, bool, type(None)})
+_SURE_SCALARS: frozenset[type] = _SCALARS - {int}
 """Those that need no look at them, if an int may be too long for decimal digits."""
 _TEXTS = frozenset({str})
 _MAX_BITS = 2000

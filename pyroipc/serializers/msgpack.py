@@ -13,9 +13,7 @@ code  type                 data
 0x33  date                 one C long, proleptic ordinal
 ====  ===================  =====================================================
 
-The library makes room for as many items as a header claims, and one byte can cost 88.  So
-payloads in which the bytes that begin containers are many are scanned first, in Python: nesting,
-claims that the rest of the payload cannot fulfil, and the memory it would take.
+Payloads in which the bytes that begin containers are many are scanned first: ``msgpack_scan``.
 
 Keys: str and bytes, as in Pyro5; maps with int, bool or None keys are decoded too, after the
 scan has seen that there are no other keys.  Others would let a peer choose keys that collide.
@@ -30,7 +28,6 @@ import msgpack as library
 
 from pyroipc.errors import PyroError, SecurityError, SerializeError
 from pyroipc.serializers.base import (
-    MAX_DEPTH,
     Serializer,
     check_keys,
     checked_call,
@@ -39,6 +36,7 @@ from pyroipc.serializers.base import (
 )
 from pyroipc.serializers.classes import class_to_dict, dict_to_class, simple_value
 from pyroipc.serializers.culprits import cannot_send, cannot_send_call
+from pyroipc.serializers.msgpack_scan import is_harmless, scan
 from pyroipc.serializers.typed import TAGS, Rebuilder, Values
 
 TYPE_CHECKING = False
@@ -187,11 +185,12 @@ class TypedMsgpackSerializer(MsgpackSerializer):
         try:
             packed: bytes = _pack(value, strict_types=True, default=self._default)
         except UnicodeEncodeError:  # a lone surrogate in a text
-            return _pack_slowly(value, self._again()._default)
+            return _pack_slowly(value, self._again())
         return packed
 
-    def _again(self) -> TypedMsgpackSerializer:
-        return TypedMsgpackSerializer(self._values.again())
+    def _again(self) -> Callable[[Any], object]:
+        again = TypedMsgpackSerializer(self._values.again())
+        return again._default
 
     def _default(self, value: Any) -> object:
         kind = type(value)
@@ -212,7 +211,7 @@ class TypedMsgpackSerializer(MsgpackSerializer):
         walked = _replaced(value)
         if walked is value and _MARK_BYTES not in packed:
             return packed
-        default = self._again()._default
+        default = self._again()
         return _pack_slowly(walked, lambda part: _replaced(default(part)))
 
     def _read(self, data: Buffer, *, is_call: bool) -> object:
@@ -326,14 +325,8 @@ def _object(data: dict[str, Any]) -> object:
     return dict_to_class(data) if "__class__" in data else data
 
 
-_COUNT_SAFELY = 200
-_BASE_MEMORY = 4 << 20
-_MEMORY_PER_BYTE = 56
-"""Decoding may take 4 MiB and 56 times the payload; a list of {"ab": 1} takes just that."""
-
-
 def _read(data: bytes) -> object:
-    plain_keys = len(data) <= _COUNT_SAFELY or not _suspicious(data) or _scan(data)
+    plain_keys = is_harmless(data) or scan(data)
     hook = _object if b"__class__" in data else None
     if plain_keys:
         try:
@@ -341,7 +334,7 @@ def _read(data: bytes) -> object:
         except (SerializeError, SecurityError):
             raise
         except ValueError:
-            if _scan(data):  # not because of keys that are ints
+            if scan(data):  # not because of keys that are ints
                 raise
     return _unpack(data, raw=False, object_hook=hook, ext_hook=_extension, strict_map_key=False)
 
@@ -414,7 +407,7 @@ def _read_typed(data: bytes, values: Values, *, is_call: bool) -> Any:
         PyroError: a value may not be rebuilt, or the payload exceeds a limit.
         ValueError: the payload is broken.
     """
-    strict = len(data) <= _COUNT_SAFELY or not _suspicious(data) or _scan(data, typed=True)
+    strict = is_harmless(data) or scan(data, typed=True)
     marked = _MARK_BYTES in data
     if strict:
         try:
@@ -427,7 +420,7 @@ def _read_typed(data: bytes, values: Values, *, is_call: bool) -> Any:
             raise
         except ValueError as error:
             # A key that is no text; texts with lone surrogates; or a broken payload.
-            if _scan(data, typed=True) and not isinstance(error, UnicodeDecodeError):
+            if scan(data, typed=True) and not isinstance(error, UnicodeDecodeError):
                 raise
     options = {"strict_map_key": False, "unicode_errors": "surrogatepass"}
     if marked:
@@ -449,167 +442,3 @@ def _head_of(data: bytes) -> tuple[object, object]:
     unpacker.feed(data)
     unpacker.read_array_header()
     return unpacker.unpack(), unpacker.unpack()
-
-
-_NOT_CONTAINERS = bytes(
-    code for code in range(256) if not (0x80 <= code <= 0x9F or 0xDC <= code <= 0xDF)
-)
-_NOT_WIDE = bytes(code for code in range(256) if not 0xDC <= code <= 0xDF)
-
-
-def _suspicious(data: bytes) -> bool:
-    """Tell whether there may be enough container headers for a dangerous payload."""
-    if len(data.translate(None, _NOT_CONTAINERS)) > MAX_DEPTH:
-        return True
-    return len(data.translate(None, _NOT_WIDE)) * 8 * len(data) > _BASE_MEMORY
-
-
-def _tables() -> tuple[list[int], list[int]]:
-    """Make, for each first byte, the whole length of the item and the memory it takes.
-
-    A length of 0 marks containers, and items whose length stands behind the first byte.
-    """
-    sizes = [1] * 0x80 + [0] * 0x20 + [1 + n for n in range(32)] + [0] * 0x20 + [1] * 0x20
-    costs = [0] * 256
-    for code in range(0xA2, 0xC0):
-        costs[code] = 64 if code < 0xB0 else 80
-    for code, size, cost in (
-        (0xC0, 1, 0), (0xC2, 1, 0), (0xC3, 1, 0), (0xCA, 5, 32), (0xCB, 9, 32), (0xCC, 2, 0),
-        (0xCD, 3, 32), (0xCE, 5, 32), (0xCF, 9, 48), (0xD0, 2, 32), (0xD1, 3, 32), (0xD2, 5, 32),
-        (0xD3, 9, 48), (0xD4, 3, 64), (0xD5, 4, 64), (0xD6, 6, 64), (0xD7, 10, 64), (0xD8, 18, 64),
-    ):  # fmt: skip
-        sizes[code], costs[code] = size, cost
-    for code in range(0xE0, 0xFB):
-        costs[code] = 32
-    return sizes, costs
-
-
-_SIZES, _COSTS = _tables()
-_LENGTHS = {
-    0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0),  # bin
-    0xC7: (1, 1), 0xC8: (2, 1), 0xC9: (4, 1),  # ext, with its type
-    0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0),  # str
-}  # fmt: skip
-"""First byte -> (bytes of the length field, further bytes before the data)."""
-_WIDE = {0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4}
-_KEYS = frozenset({
-    *range(0x80), *range(0xA0, 0xC1), *range(0xC2, 0xC7), *range(0xCC, 0xD4),
-    *range(0xD9, 0xDC), *range(0xE0, 0x100),
-})  # fmt: skip
-"""What a key may begin with: int, str, bin, None, bool."""
-_TYPED_KEYS = _KEYS | frozenset({
-    *range(0x90, 0xA0), 0xDC, 0xDD, *range(0xC7, 0xCC), *range(0xD4, 0xD9),
-})  # fmt: skip
-"""In the typed form also float, and what arrays and extensions stand for."""
-_STRICT_KEYS = frozenset({*range(0xA0, 0xC0), 0xC4, 0xC5, 0xC6, 0xD9, 0xDA, 0xDB})
-_RUN = 64
-_match_numbers = re.compile(
-    rb"(?:[\xcb\xcf\xd3].{8}|[\xca\xce\xd2].{4}|[\xcd\xd1]..){64}", re.DOTALL
-).match
-_NUMBERS = frozenset(b"\xcb\xcf\xd3\xca\xce\xd2\xcd\xd1")
-
-
-class _Scan:
-    """What is known of a payload up to a position."""
-
-    __slots__ = ("budget", "data", "keys", "promised", "strict")
-
-    def __init__(self, data: bytes, keys: frozenset[int]) -> None:
-        self.data = data
-        self.keys = keys
-        self.budget = _BASE_MEMORY + _MEMORY_PER_BYTE * len(data)
-        self.promised = 1  # items that the headers so far say are still to come, at most
-        self.strict = True  # all keys so far are str or bytes
-
-
-def _scan(data: bytes, *, typed: bool = False) -> bool:
-    """Refuse a payload that is dangerous to decode; tell whether all keys are str or bytes.
-
-    Raises:
-        SerializeError: nesting, claims, memory or keys are not allowed.
-        IndexError: the payload ends too early.
-    """
-    state = _Scan(data, _TYPED_KEYS if typed else _KEYS)
-    stack: list[tuple[int, bool]] = []
-    left, is_map = 1, False  # items to come in the innermost container
-    position = 0
-    memory = 0
-    while True:
-        while not left:
-            if not stack:
-                state.budget -= memory
-                _check_budget(state)
-                return state.strict
-            left, is_map = stack.pop()
-        code = data[position]
-        if is_map and not left & 1 and code not in _STRICT_KEYS:
-            _check_key(state, code)
-        left -= 1
-        size = _SIZES[code]
-        if size:
-            if left >= _RUN and code in _NUMBERS and not is_map:
-                found = _match_numbers(data, position)
-                if found is not None:
-                    left -= _RUN - 1
-                    memory += _RUN * 48
-                    position = found.end()
-                    continue
-            position += size
-            memory += _COSTS[code]
-        elif code in _LENGTHS:
-            position, cost = _skip(data, position)
-            memory += cost
-        else:
-            stack.append((left, is_map))
-            position, left, is_map = _enter(state, position, len(stack))
-
-
-def _skip(data: bytes, position: int) -> tuple[int, int]:
-    """Step over a str, bin or ext with a length field: (next position, memory)."""
-    field, further = _LENGTHS[data[position]]
-    start = position + 1 + field
-    length = int.from_bytes(data[position + 1 : start], "big")
-    return start + further + length, 80 + 4 * min(length, len(data))
-
-
-def _enter(state: _Scan, position: int, depth: int) -> tuple[int, int, bool]:
-    """Read the header of a container: (next position, items to come, is it a map).
-
-    Raises:
-        SerializeError: it breaks a limit.
-    """
-    data = state.data
-    code = data[position]
-    if code < 0xA0:
-        count, is_map, start = code & 0x0F, code < 0x90, position + 1
-    elif code in _WIDE:
-        start = position + 1 + _WIDE[code]
-        count, is_map = int.from_bytes(data[position + 1 : start], "big"), code >= 0xDE
-    else:
-        raise SerializeError(f"invalid msgpack payload: there is no type 0x{code:02x}")
-    if depth > MAX_DEPTH:
-        raise SerializeError(f"the payload is nested deeper than {MAX_DEPTH} levels")
-    items = 2 * count if is_map else count
-    state.promised += items
-    if state.promised > len(data):
-        raise SerializeError("the payload claims more items than it has bytes")
-    state.budget -= _map_cost(count) if is_map else 80 + 8 * count
-    _check_budget(state)
-    return start, items, is_map
-
-
-def _map_cost(count: int) -> int:
-    if count == 0:
-        return 80
-    return 208 if count <= 5 else 208 + 100 * count
-
-
-def _check_budget(state: _Scan) -> None:
-    if state.budget < 0:
-        raise SerializeError("the payload would take too much memory")
-
-
-def _check_key(state: _Scan, code: int) -> None:
-    if code not in state.keys:
-        raise SerializeError("the payload has keys that are not str, bytes, int, bool or None")
-    state.strict = False

@@ -90,7 +90,7 @@ class PickleSerializer(Serializer):
             return _dumps(value, 5)
         file = BytesIO()
         pickler = _Pickler(file, 5)
-        pickler.dispatch_table = self.table()
+        pickler.dispatch_table = self.table()  # type: ignore[assignment] # never None here
         pickler.dump(value)
         return file.getvalue()
 

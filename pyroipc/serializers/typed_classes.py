@@ -262,7 +262,7 @@ def _rebuild_dataclass(rebuilder: Lookup, data: Any) -> object:
             f"the dataclass {name!r:.200} has other fields here; "
             f"unknown: {str(unknown)[:200]}, missing: {str(missing)[:200]}"
         )
-    made = object.__new__(cls)
+    made: object = object.__new__(cls)
     for field, value in values.items():
         object.__setattr__(made, field, value)
     return made
@@ -303,7 +303,7 @@ def _stand_in(rebuilder: Lookup, name: str, fields: tuple[str, ...]) -> type:
         raise SerializeError("the payload has too many kinds of namedtuples; register them")
     from collections import namedtuple
 
-    made = namedtuple(short, fields, module=module)  # type: ignore[misc]
+    made: type = namedtuple(short, fields, module=module)  # type: ignore[misc]
     made.__qualname__ = short
     while len(_stand_ins) >= _MAX_STAND_INS:
         _stand_ins.pop(next(iter(_stand_ins)), None)

@@ -86,8 +86,7 @@ class _Describer:
         described: Description = {"class": wire_name(cls)}
         if bases := base_names(cls):
             described["bases"] = bases
-        is_group = isinstance(exception, BaseExceptionGroup)
-        if not is_group:
+        if not isinstance(exception, BaseExceptionGroup):
             described["args"] = [self._part(arg) for arg in _args_slot.__get__(exception)]
         for key, values in (("state", _state_of(exception)), ("slots", _slots_of(exception))):
             if values:
@@ -97,7 +96,7 @@ class _Describer:
             if text is not None:
                 described["text"] = text
         self._add_relatives(described, exception, level)
-        if is_group:
+        if isinstance(exception, BaseExceptionGroup):
             described["message"] = str(exception.message)
             members = [self._relative(member, level) for member in exception.exceptions]
             described["members"] = [member for member in members if member is not None]

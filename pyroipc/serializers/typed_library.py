@@ -286,7 +286,7 @@ def _rebuild_datetime(_: object, data: Any) -> object:
     *numbers, fold, zone = data
     zone = _checked_zone(zone)
     year, month, day, hour, minute, second, microsecond = _checked(numbers, *(int,) * 7)
-    return datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)  # noqa: DTZ001 - as sent
+    return datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)
 
 
 def _rebuild_date(_: object, data: Any) -> object:

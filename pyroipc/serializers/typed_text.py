@@ -1,4 +1,4 @@
-"""Values -> the text of serpent's typed form: Python literals, and ``(...,tag,data)`` for the rest.
+"""Values -> the text of serpent's typed form: literals, and ``(...,tag,data)`` for the rest.
 
 No plain value looks like that, because ``...`` itself is written as ``(...,'...',None)``.  bytes
 are literals here, an int of more than 600 digits goes as hexadecimal text under a tag, since

@@ -1,4 +1,4 @@
-"""The annotations of a function -> the dataclasses, enums and namedtuples that its callers may send.
+"""The annotations of a function -> the dataclasses, enums and namedtuples it may be sent.
 
 What a method says that it takes, a peer may send: those classes, and the ones that the fields of
 its dataclasses and namedtuples name.  Texts are resolved as ``typing.get_type_hints`` does, each

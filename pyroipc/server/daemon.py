@@ -8,6 +8,7 @@ from pyroipc.client import references
 from pyroipc.client.session import session_for
 from pyroipc.errors import DaemonError
 from pyroipc.server.dispatcher import Instances
+from pyroipc.server.exposure import forget_members
 from pyroipc.server.interface import DAEMON_NAME, DaemonObject
 from pyroipc.server.loops.streams import Lingering
 from pyroipc.server.registry import Registry
@@ -204,7 +205,19 @@ class Daemon:
         return local_proxy(self, entry)
 
     def resetMetadataCache(self, objectOrId: Any, nat: bool = True) -> None:  # noqa: FBT001, FBT002
-        """Do nothing: what a class exposes is looked at whenever an object is registered."""
+        """Forget what the class of an object exposes; it is looked at again when it is registered.
+
+        Args:
+            objectOrId: a registered object, or its id.
+            nat: has no meaning over a connected socket.
+
+        Raises:
+            DaemonError: it is not registered here.
+        """
+        if isinstance(objectOrId, str):
+            forget_members(self.registry.get(objectOrId).cls)
+        else:
+            forget_members(self._entry_of(objectOrId).cls)
 
     def _entry_of(self, target: Any) -> Entry:
         entry = self.registry.find(target)

@@ -112,9 +112,9 @@ def test_input_values_are_not_changed(serializer):
     assert value == {"a": [1, {"b": "c"}], "d": "e"}
 
 
-def test_for_peer_is_a_serializer_that_understands_itself(serializer):
+def test_for_connection_is_a_serializer_that_understands_itself(serializer):
     for peer in (PeerImage(), PeerImage(shares_main=True, generation=1)):
-        tuned = serializer.for_peer(peer)
+        tuned = serializer.for_connection(peer)
         assert tuned.id == serializer.id
         assert tuned.loads(tuned.dumps([1, "x"])) == [1, "x"]
 

@@ -15,7 +15,6 @@ import pytest
 from pyroipc.client.codecs import Codecs
 from pyroipc.errors import ProtocolError
 from pyroipc.protocol.hello import Hello
-from pyroipc.server.dispatcher import Dispatcher, Instances
 from pyroipc.server.registry import Registry
 from pyroipc.server.session import ServerSession
 from pyroipc.transports.trust import Peer
@@ -29,6 +28,7 @@ from pyroipc.wire.message import (
     Message,
 )
 from pyroipc.wire.native import Decoder
+from tests.support.dispatching import dispatcher_of
 from tests.support.messages import bytewise, frame, outcome, plain, splits, write
 from tests.support.raw import call_frame, hello_frame
 from tests.support.things import Thing
@@ -140,8 +140,15 @@ def server():
     registry = Registry()
     registry.register(Thing(), "thing")
     logged = []
-    dispatcher = Dispatcher(registry, Instances())
-    return ServerSession(dispatcher, codecs.by_key, codecs.get, None, logged.append), logged
+    dispatcher = dispatcher_of(registry)
+    session = ServerSession(
+        dispatcher,
+        codecs.by_key,
+        codecs.get,
+        open_stream=lambda message, codec, iterator: codec.dumps("a stream"),
+        report=lambda error, loud, *call: logged.append(error) if loud else None,
+    )
+    return session, logged
 
 
 CALLS = [
@@ -152,6 +159,7 @@ CALLS = [
     call_frame(2, "fail", "SystemExit")[36:],
     b"# serpent utf-8 python3.2\n('thing', 'echo', (1, 'two'), {})",
     b"\x94\xa5thing\xa4echo\x91\x01\x80",
+    call_frame(2, "<batch>", ["add", [1, 2], None], ["echo", ["a"], {}], ["gone", [], {}])[36:],
 ]
 
 
@@ -164,9 +172,9 @@ def test_requests():
     for i in range(ROUNDS // 3):
         payload = mutate(chance, CALLS)
         serializer = chance.choice((1, 3, 4, chance.randrange(256)))
-        flags = chance.choice((0, 0, 0, 2, 4, 16, 1, 8))
+        flags = chance.choice((0, 0, 0, 2, 4, 4, 16, 1, 8, 1024))
         encoded = session.handle(Message(REQUEST, serializer, flags, i, payload))
-        if encoded is None:
+        if not encoded:
             assert flags & 2
             continue
         data = encoded if isinstance(encoded, bytes) else b"".join(encoded)

@@ -79,6 +79,9 @@ class Stream:
         self.producing = threading.Lock()
         self.sending = threading.Lock()
 
+    def __iter__(self) -> Stream:
+        return self
+
     def __next__(self) -> Any:
         return self.fetched.popleft() if self.fetched else next(self.iterator)
 
@@ -183,7 +186,8 @@ class Lingering:
         for token, stream in list(self._streams.items()):
             since = stream.lingers_since
             too_long = since is not None and now - since >= self.linger_seconds
-            if (too_long or self.is_too_old(stream)) and self._streams.pop(token, None):
+            if too_long or self.is_too_old(stream):
+                self._streams.pop(token, None)
                 stream.close()
 
     def is_too_old(self, stream: Stream) -> bool:

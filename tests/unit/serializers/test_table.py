@@ -86,10 +86,14 @@ def _with_path(script):
     )
 
 
-def test_for_connection_is_the_same_serializer_for_plain_formats():
+def test_for_connection_gives_the_typed_form_of_plain_formats():
     for name in ("serpent", "json", "msgpack", "marshal"):
         serializer = table.get(name)
-        assert serializer.for_connection(PeerImage(shares_main=True, generation=1)) is serializer
+        typed = serializer.for_connection(PeerImage(shares_main=True, generation=1))
+        assert (typed.is_typed, serializer.is_typed) == (True, False)
+        assert (typed.name, typed.id, typed.trust) == (
+            serializer.name, serializer.id, serializer.trust,
+        )  # fmt: skip
 
 
 def test_repr():
