@@ -184,13 +184,20 @@ class TypedMsgpackSerializer(MsgpackSerializer):
     def _packed(self, value: object) -> bytes:
         try:
             packed: bytes = _pack(value, strict_types=True, default=self._default)
-        except UnicodeEncodeError:  # a lone surrogate in a text
-            return _pack_slowly(value, self._again())
+        except ValueError:  # a lone surrogate in a text, a memoryview with gaps
+            return self._packed_slowly(_replaced(value))
         return packed
 
-    def _again(self) -> Callable[[Any], object]:
-        again = TypedMsgpackSerializer(self._values.again())
-        return again._default
+    def _packed_slowly(self, value: object) -> bytes:
+        """Pack what was packed before, or tried, with a look at each value."""
+        default = TypedMsgpackSerializer(self._values.again())._default
+        packed: bytes = _pack(
+            value,
+            strict_types=True,
+            default=lambda part: _replaced(default(part)),
+            unicode_errors="surrogatepass",
+        )
+        return packed
 
     def _default(self, value: Any) -> object:
         kind = type(value)
@@ -211,8 +218,7 @@ class TypedMsgpackSerializer(MsgpackSerializer):
         walked = _replaced(value)
         if walked is value and _MARK_BYTES not in packed:
             return packed
-        default = self._again()
-        return _pack_slowly(walked, lambda part: _replaced(default(part)))
+        return self._packed_slowly(walked)
 
     def _read(self, data: Buffer, *, is_call: bool) -> object:
         try:
@@ -274,18 +280,13 @@ _find_bin = re.compile(rb"[\xc4-\xc6]").search
 """Find what may be the header of bytes."""
 
 
-def _pack_slowly(value: object, default: Callable[[Any], object]) -> bytes:
-    packed: bytes = _pack(
-        value, strict_types=True, default=default, unicode_errors="surrogatepass"
-    )
-    return packed
-
-
 def _replaced(value: Any) -> Any:
-    """Return a value without bytearrays in its lists and dicts: itself, if it has none."""
+    """Return a value without bytearrays and memoryviews in its lists and dicts."""
     kind = type(value)
     if kind is bytearray:
         return library.ExtType(_BYTEARRAY, bytes(value))
+    if kind is memoryview:
+        return value.tobytes()
     if kind is list:
         if _CHANGING.isdisjoint(map(type, value)):
             return value
@@ -301,7 +302,7 @@ def _replaced(value: Any) -> Any:
     return value
 
 
-_CHANGING = frozenset({bytearray, list, dict})
+_CHANGING = frozenset({bytearray, memoryview, list, dict})
 
 
 # ---------------------------------------------------------------------------------------- decoding
