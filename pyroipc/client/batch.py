@@ -189,13 +189,15 @@ def encode_batch(
         CommunicationError: it cannot be sent.
     """
     session = proxy._pyro_connected()
+    codec = proxy._pyro_codec()
     try:
-        codec = proxy._pyro_codec()
         payload = codec.dumps_call(proxy._pyroObjectId, BATCH_MEMBER, calls, None)
         data = encode_request(proxy, codec, request_id, payload, BATCH | flags)
         session.check_size(data)
     except CommunicationError as error:
         error.call_status = "not sent"
+        args = (proxy._pyroObjectId, BATCH_MEMBER, calls, None)
+        session.references.take_back(codec.dumps_call, *args)
         raise
     return codec, data
 

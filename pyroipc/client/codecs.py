@@ -84,7 +84,9 @@ class Codecs:
         if codec is None:
             name = key if isinstance(key, str) else table.name_of(key)
             self._check(name)
-            codec = CallCodec(self._tuned(name))
+            references = self._references
+            take_back = None if references is None else references.take_back
+            codec = CallCodec(self._tuned(name), take_back)
             self.by_key[name] = self.by_key[codec.serializer_id] = codec
         return codec
 

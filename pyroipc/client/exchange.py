@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import threading
 from itertools import repeat
-from time import monotonic
 
 from pyroipc.client import sharing
 from pyroipc.client.conversation import Conversation, ConversationEndedError
@@ -157,6 +156,10 @@ class Exchange(Conversation):
 
     def _abandon(self, request_id: int) -> None:
         """Note that an answer may still come; until then this session must not be forgotten."""
+        waiter = self.waiters.pop(request_id, None)
+        if waiter is not None:
+            waiter.left = True
+            self._pass_on(waiter)
         self._forget_items(request_id)
         self._abandoned.add(request_id)
         sharing.unquiet.add(self)
@@ -208,7 +211,9 @@ class Exchange(Conversation):
                     if self.on_nested is None:
                         self._refuse(waiter.work.popleft())
                     else:
+                        waiter.busy = True
                         self.on_nested(waiter.work.popleft())
+                        waiter.busy = False
                 message = self._lead_or_follow(request_id, waiter, deadline)
                 if message is not None:
                     return message
@@ -231,7 +236,9 @@ class Exchange(Conversation):
                 message = waiter.work.popleft()
             except IndexError:
                 return  # another thread does the same
-            if self.on_request is not None:
+            if self.on_request is None:
+                self._refuse(message)
+            else:
                 self.on_request(message)
 
     def _lead_or_follow(
@@ -256,18 +263,15 @@ class Exchange(Conversation):
                 self.lead.release()
                 if len(self.waiters) > 1:
                     self.invite()
-        seconds = FOLLOW_SECONDS
-        if deadline is not None:
-            seconds = min(seconds, deadline - monotonic())
-            if seconds <= 0:
-                raise TimeoutError("the deadline passed while waiting for the answer")
-        waiter.bell.acquire(timeout=seconds)
+        if not waiter.sleep(FOLLOW_SECONDS, deadline):
+            raise TimeoutError("the deadline passed while waiting for the answer")
         return None
 
     def invite(self) -> None:
         """Wake a follower that still has no answer, so that it leads."""
         for waiter in list(self.waiters.values()):
-            if waiter.message is None and waiter.error is None and not waiter.work:
+            idle = not (waiter.work or waiter.busy)
+            if idle and waiter.message is None and waiter.error is None:
                 waiter.wake()
                 return
 

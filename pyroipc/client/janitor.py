@@ -8,9 +8,7 @@ are called here, too: the thread that receives an answer must not run code of th
 
 from __future__ import annotations
 
-import os
 import sys
-import weakref
 from _queue import SimpleQueue  # the C part of queue
 
 from pyroipc.client import sharing
@@ -19,8 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-    from pyroipc.client.session import Session
 
 _tasks: SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]]] = SimpleQueue()
 _started = False
@@ -49,22 +45,6 @@ def _work() -> None:
         except BaseException:  # noqa: BLE001 - one that fails must not keep the others from it
             sys.excepthook(*sys.exc_info())
         del function, args
-
-
-def release_with(proxy: Any, session: Session, object_id: str) -> None:
-    """When this proxy is gone, tell the peer."""
-    start()
-    received = proxy.__dict__["_pyro_received"]
-    finalizer = weakref.finalize(
-        proxy, later, _release, weakref.ref(session), object_id, received, os.getpid()
-    )
-    finalizer.atexit = False
-
-
-def _release(session: weakref.ref[Session], object_id: str, received: list[int], pid: int) -> None:
-    alive = session()
-    if alive is not None and pid == os.getpid():
-        alive.references.release(alive, object_id, received[0])
 
 
 def _after_fork_in_child() -> None:

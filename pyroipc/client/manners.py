@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pyroipc.client import sharing
-from pyroipc.errors import ConnectionClosedError, PyroError
+from pyroipc.errors import PyroError, SerializeError
 from pyroipc.uri import URI
 
 TYPE_CHECKING = False
@@ -37,6 +37,7 @@ _COPIED = (
     "_pyroAttrs",
     "_pyro_serializer",
     "_pyro_class_key",
+    "_pyro_hold",
     "_pyro_is_asynchronous",
     "_pyro_known",
 )
@@ -74,9 +75,8 @@ class Manners(_Typed[T]):
 
     def _pyro_way(self) -> object:
         """Return what tells the connections of two proxies apart."""
-        sock = self._pyro_socket
         session = self._pyro_session
-        return id(sock) if sock is not None else id(session)
+        return id(self._pyro_socket if session is None else session.channel.sock)
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -111,8 +111,6 @@ class Manners(_Typed[T]):
         )
         for name in _COPIED:
             twin.__dict__[name] = self.__dict__[name]
-        if self._pyro_class_key is not None and self._pyro_session is not None:
-            twin.__dict__["_pyro_original"] = self  # the reference is held as long as the copy is
         twin.__dict__["_pyro_oneway"] = set(self._pyro_oneway)
         if self._pyro_socket is not None:
             twin.__dict__["_pyro_known"] = False
@@ -208,20 +206,23 @@ def revive(uri: str, token: str, serializer: str | None) -> object:
     """Return what a pickled proxy stands for in this process.
 
     Raises:
-        ConnectionClosedError: the connection over which it went is not one of this process.
+        SerializeError: the connection over which it went is not one of this process.
     """
     object_id = URI(uri).object
     assert isinstance(object_id, str)
-    for session in list(sharing.sessions):
+    sessions = sharing.members_of(sharing.sessions)
+    for session in sessions:
         hello = session.peer_hello
         if hello is not None and hello.session == token and session.references.find_home:
             return session.references.decode(["home", object_id])
-    for session in list(sharing.sessions):
+    for session in sessions:
         if session.token == token:
             proxy = session.references.proxy_for(object_id)
-            proxy._pyroSerializer = serializer  # noqa: SLF001
+            if proxy._pyroSerializer != serializer:
+                proxy._pyroSerializer = serializer
             return proxy
-    raise ConnectionClosedError(
-        f"the proxy for {object_id!r} went over a connected socket that process {os.getpid()} does "
-        "not have; make a new one there, on a socket of its own"
+    raise SerializeError(
+        f"the proxy for {object_id!r} goes over a connected socket that process {os.getpid()} does "
+        "not have; pass a registered object that calls it instead, or make a new proxy there, on "
+        "a socket of its own"
     )

@@ -89,7 +89,7 @@ class RemoteMethod:
         except SerializeError as error:
             if isinstance(error, BlobError):
                 return self.__self__._pyroInvoke(self.__name__, args, kwargs)
-            error.call_status = "not sent"
+            self._take_back(error, args, kwargs)
             raise
         n_bytes = len(payload)
         if n_bytes > JOIN_BYTES:
@@ -126,7 +126,7 @@ class RemoteMethod:
         except SerializeError as error:
             if isinstance(error, BlobError):
                 return self.__self__._pyroInvoke(self.__name__, args, kwargs)
-            error.call_status = "not sent"
+            self._take_back(error, args, kwargs)
             raise
         payload += context[0].request_id.to_bytes(4, "big")
         request_id = next(self._ids) & ID_MASK
@@ -147,6 +147,15 @@ class RemoteMethod:
             return codec.loads(message.payload)
         except Exception as failure:
             raise codec.load_failed(failure) from failure
+
+    def _take_back(
+        self, error: SerializeError, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Take note that a call was not sent, and none of the references in its arguments."""
+        error.call_status = "not sent"
+        self._session.references.take_back(
+            self._codec.dumps_call, self._object_id, self.__name__, args, kwargs or None
+        )
 
     def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call the remote method, but do not wait: return a future for its result.
@@ -201,7 +210,7 @@ class OnewayMethod(RemoteMethod):
             if isinstance(error, BlobError):
                 self.__self__._pyroInvoke(self.__name__, args, kwargs)
                 return
-            error.call_status = "not sent"
+            self._take_back(error, args, kwargs)
             raise
         n_bytes = len(payload)
         request_id = next(self._ids) & ID_MASK
@@ -242,11 +251,12 @@ def invoke(
     session = proxy._pyro_connected()
     timeout = proxy._pyroTimeout
     deadline = None if timeout is None else monotonic() + timeout
+    codec = None
+    called = object_id or proxy._pyroObjectId
     try:
         session.open(deadline)
         codec = proxy._pyro_codec()
         own = None
-        called = object_id or proxy._pyroObjectId
         try:
             payload = codec.dumps_call(called, member, args, kwargs)
         except BlobError:
@@ -262,6 +272,8 @@ def invoke(
         session.check_size(data)
     except CommunicationError as error:
         error.call_status = "not sent"
+        if codec is not None:
+            session.references.take_back(codec.dumps_call, called, member, args, kwargs)
         raise
     if flags & ONEWAY:
         session.post(data, deadline)

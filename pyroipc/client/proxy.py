@@ -100,9 +100,14 @@ class Proxy(Manners[T]):
     def _pyro_referring(cls, session: Session, object_id: str, class_key: int | None) -> Self:
         """Make a proxy for an object of the peer to which it has sent a reference."""
         proxy = cls._pyro_over(session, object_id)
-        proxy.__dict__.update(_pyro_received=[1], _pyro_class_key=class_key)
         session.retain(proxy)
-        facts = session.references.metadata.get(class_key or 0)
+        if class_key is None:  # it is not one that was counted
+            if not session.channel.owned:
+                proxy.__dict__["_pyro_socket"] = session.channel.sock
+            return proxy
+        hold = references.Hold(session, object_id)
+        proxy.__dict__.update(_pyro_hold=hold, _pyro_class_key=class_key)
+        facts = session.references.metadata.get(class_key)
         if facts is not None:
             proxy._pyro_learn(facts)
         return proxy
@@ -130,6 +135,7 @@ class Proxy(Manners[T]):
             _pyro_pid=os.getpid(),
             _pyro_known=False,
             _pyro_class_key=None,
+            _pyro_hold=None,
             _pyro_is_asynchronous=False,
             _pyro_documentation={},
         )
@@ -164,7 +170,20 @@ class Proxy(Manners[T]):
             kind = SpecialMethod
         elif name in self._pyro_oneway:
             kind = OnewayMethod
-        return kind(self, name, self._pyro_codec(), self._pyro_session)
+        owner = self if self._pyro_hold is None else self._pyro_speaker()
+        return kind(owner, name, self._pyro_codec(), self._pyro_session)
+
+    def _pyro_speaker(self) -> Self:
+        """Return the twin to which the methods of a received proxy belong.
+
+        They are attributes of the proxy. Were they to refer to it, it went only when the collector
+        runs, and the peer had to keep its object for as long.
+        """
+        twin: Self | None = self.__dict__.get("_pyro_twin")
+        if twin is None:
+            twin = self.__dict__["_pyro_twin"] = self.__copy__()
+            twin.__dict__["_pyro_oneway"] = self._pyro_oneway
+        return twin
 
     def _pyro_unknown(self, name: str) -> str:
         exposed = ", ".join(sorted(self._pyroMethods | self._pyroAttrs)) or "nothing"
@@ -191,6 +210,12 @@ class Proxy(Manners[T]):
     def _pyro_forget_methods(self) -> None:
         for name in self._pyroMethods:
             self.__dict__.pop(name, None)
+        self.__dict__.pop("_pyro_twin", None)
+
+    def _pyro_forget(self) -> None:
+        """Take note that the conversation has ended in which this proxy was received."""
+        self.__dict__["_pyro_known"] = False
+        self._pyro_forget_methods()
 
     @property
     def _pyroSerializer(self) -> str | None:
@@ -309,6 +334,8 @@ class Proxy(Manners[T]):
                 f"the proxy for {self._pyroObjectId!r} was inherited through a fork, and its "
                 "connection belongs to the parent process; make a new proxy on a socket of its own"
             )
+        if self._pyro_hold is not None:
+            self._pyro_hold.check()
         session: Session | None = self._pyro_session
         if session is None:
             if self._pyro_socket is None:
@@ -330,11 +357,11 @@ class Proxy(Manners[T]):
         session = self._pyro_connected()
         timeout = self._pyroTimeout
         session.open(None if timeout is None else monotonic() + timeout)
-        if not session.await_objects():
-            raise DaemonError("the other end of this socket hosts no objects: it has no daemon")
         if self._pyro_class_key is None:
+            if not session.await_objects():
+                raise DaemonError("the other end of this socket hosts no objects: no daemon")
             self._pyro_learn(self._pyro_connect())
-        else:
+        else:  # of an object to which the peer sent a reference: so it hosts this one
             args = (self._pyroObjectId,)
             facts = self._pyroInvoke("get_metadata", args, {}, 0, DAEMON_NAME)
             session.references.metadata[self._pyro_class_key] = facts
@@ -418,8 +445,13 @@ class Proxy(Manners[T]):
     def _pyroRelease(self) -> None:
         """End the conversation, if no other proxy shares it; the next use opens a new one.
 
-        The user's socket stays open.
+        The user's socket stays open. A proxy that was received over the connection can be used again
+        as long as the conversation goes on.
         """
+        if self._pyro_hold is not None:
+            self._pyro_forget_methods()
+            self._pyro_session.release(self)
+            return
         session, self.__dict__["_pyro_session"] = self._pyro_session, None
         self.__dict__["_pyro_known"] = False
         self._pyro_forget_methods()

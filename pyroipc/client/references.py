@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import os
 import weakref
+from _thread import RLock, get_ident
+from copyreg import dispatch_table
 
 from pyroipc.client import janitor, sharing
-from pyroipc.errors import CommunicationError, SerializeError
+from pyroipc.errors import CommunicationError, ConnectionClosedError, SerializeError
 from pyroipc.protocol.blobs import BlobError, SerializedBlob
 from pyroipc.wire.message import RELEASE
 from pyroipc.wire.native import encode_plain, plain_prefix
@@ -50,16 +52,70 @@ class Exported:
         class_key: a number that is the same for all objects with the same members.
         entry: what the host needs to call it.
         target: the object; kept alive by the reference.
+        origin: the entry as it is registered; for an instance of a registered class, that class's.
     """
 
-    __slots__ = ("class_key", "count", "entry", "object_id", "target")
+    __slots__ = ("class_key", "count", "entry", "object_id", "origin", "target")
 
-    def __init__(self, object_id: str, class_key: int, entry: Any, target: object) -> None:
+    def __init__(
+        self, object_id: str, class_key: int, entry: Any, target: object, origin: Any = None
+    ) -> None:
         self.object_id = object_id
         self.class_key = class_key
         self.entry = entry
         self.target = target
+        self.origin = entry if origin is None else origin
         self.count = 0
+
+
+class Hold:
+    """What this end holds of an object of the peer; its proxy and the copies of that share it.
+
+    When the last of them goes, the peer is told. That may be inside the garbage collector.
+
+    Args:
+        session: the connection; not kept alive.
+        object_id: what the peer calls the object.
+    """
+
+    __slots__ = ("_object_id", "_pid", "_session", "conversation", "received")
+
+    def __init__(self, session: Session, object_id: str) -> None:
+        self._session = weakref.ref(session)
+        self._object_id = object_id
+        self._pid = os.getpid()
+        self.conversation = session.references.conversation
+        """The number of the conversation in which it came, and with which it ends."""
+        self.received = 1
+        """How often it came."""
+
+    def check(self) -> None:
+        """See to it that the conversation still goes on.
+
+        Raises:
+            ConnectionClosedError: it has ended, and the reference with it.
+        """
+        session = self._session()
+        if session is None or session.references.conversation != self.conversation:
+            error = ConnectionClosedError(
+                f"the reference to {self._object_id!r} ended with the conversation in which it "
+                "came; have the peer send it again"
+            )
+            error.call_status = "not sent"
+            raise error
+
+    def __del__(self) -> None:
+        janitor.later(
+            _release, self._session, self._object_id, self.received, self.conversation, self._pid
+        )
+
+
+def _release(
+    session: weakref.ref[Session], object_id: str, count: int, conversation: int, pid: int
+) -> None:
+    alive = session()
+    if alive is not None and pid == os.getpid():
+        alive.references.release(alive, object_id, count, conversation)
 
 
 types: dict[type, int] = {}
@@ -81,6 +137,12 @@ def remove_type(cls: type) -> None:
         types[cls] = left
     else:
         types.pop(cls, None)
+
+
+def withdraw() -> None:
+    """Let nobody call any more what was unregistered."""
+    for session in sharing.members_of(sharing.sessions):
+        session.references.withdraw()
 
 
 def make_proxy(session: Session, object_id: str, class_key: int | None) -> Any:
@@ -108,10 +170,14 @@ class References:
 
     __slots__ = (
         "_imports",
+        "_lock",
         "_session",
+        "_undoing",
         "allowed_classes",
+        "conversation",
         "entries",
         "exports",
+        "find_entry",
         "find_home",
         "metadata",
         "types",
@@ -119,6 +185,11 @@ class References:
 
     def __init__(self, session: Session) -> None:
         self._session = weakref.ref(session)
+        # Reentrant: a signal handler, or a finalizer, may send objects as well.
+        self._lock = RLock()
+        self._undoing: set[int] = set()  # threads that run take_back
+        self.conversation = 0
+        """The number of the conversation; references of another one mean nothing."""
         self.types = types
         self.exports: dict[str, Exported] = {}
         """What the peer holds, by object id."""
@@ -129,6 +200,8 @@ class References:
         """What is known of the peer's classes, by key."""
         self.find_home: Callable[[str], object] | None = None
         """Finds an object of this end that comes home; set by the host that serves."""
+        self.find_entry: Callable[[str], Any] | None = None
+        """Finds what an id means to the peer without any reference; set by the host that serves."""
         self.allowed_classes: ClassesFor | None = None
         """Says which classes the annotations of a member name; set by the host that serves."""
 
@@ -168,32 +241,93 @@ class References:
         exported = self._export(value)
         session = self._session()
         if exported is None or session is None:
-            return value.__reduce_ex__(5)
+            reduce = dispatch_table.get(type(value))  # what pickle would have used
+            return value.__reduce_ex__(5) if reduce is None else reduce(value)
         return arrive, (session.token, ["ref", exported.object_id, exported.class_key])
 
     def _export(self, value: object) -> Exported | None:
         session = self._session()
         if session is None:
             return None
-        for host in list(_hosts):
+        for host in sharing.members_of(_hosts):
             found = host.export(value, session)
             if found is not None:
-                exported = self.exports.setdefault(found.object_id, found)
-                self.entries.setdefault(found.object_id, exported.entry)
-                exported.count += 1
+                if self._undoing and get_ident() in self._undoing:
+                    return self._undone(found)
+                with self._lock:
+                    exported = self._noted(found)
+                    exported.count += 1
                 host.attach(session)
                 return exported
         return None
 
+    def take_back(self, dumps: Callable[..., object], *args: Any) -> None:
+        """Uncount the references in what was encoded, or failed to be, and will not be sent.
+
+        Args:
+            dumps: what encoded it; called once more.
+            args: its arguments.
+        """
+        me = get_ident()
+        if not self.exports or me in self._undoing:
+            return
+        self._undoing.add(me)
+        try:
+            dumps(*args)
+        except Exception:  # noqa: BLE001, S110 - as it failed before
+            pass
+        finally:
+            self._undoing.discard(me)
+
+    def _undone(self, found: Exported) -> Exported:
+        gone: list[Exported] = []
+        with self._lock:
+            for exported in list(self.exports.values()):
+                if exported.target is found.target and exported.origin is found.origin:
+                    self._take_off(exported.object_id, 1, gone)
+                    return exported
+        return found
+
+    def _noted(self, found: Exported) -> Exported:
+        """Return the export of this object, under an id that is no other object's here."""
+        known = self.exports.get(found.object_id)
+        if known is not None and known.target is found.target and known.origin is found.origin:
+            return known
+        served = None if self.find_entry is None else self.find_entry(found.object_id)
+        if known is not None or (served is not None and served is not found.origin):
+            for other in self.exports.values():
+                if other.target is found.target and other.origin is found.origin:
+                    return other
+            found.object_id = f"{found.object_id}~{os.urandom(8).hex()}"
+        self.exports[found.object_id] = found
+        self.entries[found.object_id] = found.entry
+        return found
+
+    def withdraw(self) -> None:
+        """Let nobody call any more what was unregistered."""
+        with self._lock:
+            for exported in self.exports.values():
+                if exported.origin.is_withdrawn:
+                    self.entries.pop(exported.object_id, None)
+
     def released(self, payload: Buffer) -> None:
         """Take note of what the peer has no more use for: lines of a count and an object id."""
+        gone: list[Exported] = []
         for line in bytes(payload).decode("utf-8", "replace").split("\n"):
             count, _, object_id = line.partition(" ")
+            if count.isdecimal() and len(count) < 10:
+                self._take_off(object_id, int(count), gone)
+        if gone:
+            janitor.start()
+            janitor.later(gone.clear)  # not here: the end of an object may run anything
+
+    def _take_off(self, object_id: str, count: int, gone: list[Exported]) -> None:
+        with self._lock:
             exported = self.exports.get(object_id)
-            if exported is not None and count.isdecimal() and len(count) < 10:
-                exported.count -= int(count)
+            if exported is not None:
+                exported.count -= count
                 if exported.count <= 0:
-                    self.exports.pop(object_id, None)
+                    gone.append(self.exports.pop(object_id))
                     self.entries.pop(object_id, None)
 
     # --- in --------------------------------------------------------------------------------------
@@ -216,15 +350,16 @@ class References:
 
     def _import(self, session: Session, object_id: str, class_key: int) -> object:
         """Return the proxy for an object of the peer, always the same while it lives."""
-        known = self._imports.get(object_id)
-        proxy = None if known is None else known()
-        if proxy is None:
-            proxy = make_proxy(session, object_id, class_key)
-            self._imports[object_id] = weakref.ref(proxy)
-            janitor.release_with(proxy, session, object_id)
-        else:
-            proxy.__dict__["_pyro_received"][0] += 1
-        return proxy
+        with self._lock:
+            known = self._imports.get(object_id)
+            proxy = None if known is None else known()
+            if proxy is None:
+                janitor.start()
+                proxy = make_proxy(session, object_id, class_key)
+                self._imports[object_id] = weakref.ref(proxy)
+            else:
+                proxy.__dict__["_pyro_hold"].received += 1
+            return proxy
 
     def proxy_for(self, object_id: str) -> Any:
         """Return a proxy for an object of the peer: the one there is, or a new one."""
@@ -235,9 +370,13 @@ class References:
             proxy = make_proxy(session, object_id, None)
         return proxy
 
-    def release(self, session: Session, object_id: str, count: int) -> None:
+    def release(self, session: Session, object_id: str, count: int, conversation: int) -> None:
         """Tell the peer that a reference that came ``count`` times is not held any more."""
-        if session.is_open:
+        with self._lock:
+            known = self._imports.get(object_id)
+            if known is not None and known() is None:
+                del self._imports[object_id]
+        if session.is_open and conversation == self.conversation:
             payload = f"{count} {object_id}".encode()
             try:
                 session.post(encode_plain(_RELEASE, session.next_id(), payload), None)
@@ -246,15 +385,25 @@ class References:
 
     def end(self) -> None:
         """Forget everything: the conversation has ended."""
-        self.exports.clear()
-        self.entries.clear()
-        self._imports.clear()
-        self.metadata.clear()
+        with self._lock:
+            self.conversation += 1
+            gone = list(self.exports.values())
+            self.exports.clear()
+            self.entries.clear()
+            proxies = [reference() for reference in self._imports.values()]
+            self._imports.clear()
+            self.metadata.clear()
+        for proxy in proxies:
+            if proxy is not None:
+                proxy._pyro_forget()  # noqa: SLF001
+        if gone:
+            janitor.start()
+            janitor.later(gone.clear)  # as in released
 
 
 def arrive(token: str, data: list[Any]) -> object:
     """Return what a pickled reference stands for; ``token`` is that of the sender's session."""
-    for session in list(sharing.sessions):
+    for session in sharing.members_of(sharing.sessions):
         hello = session.peer_hello
         if hello is not None and hello.session == token and session.is_open:
             return session.references.decode(data)

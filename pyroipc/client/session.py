@@ -7,8 +7,7 @@ to *sinks*, and references. If nobody reads, the session's pump (:mod:`pyroipc.c
 
 from __future__ import annotations
 
-from time import monotonic
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from pyroipc.client import janitor, sharing
 from pyroipc.client.conversation import ConversationEndedError
@@ -62,7 +61,8 @@ class Session(Exchange):
         self.pump = Pump(self)
         self.references = References(self)
         self.codecs.refer(self.references)
-        self._users: WeakSet[object] = WeakSet()  # proxies
+        # Proxies, by their id: equal ones are several users.
+        self._users: WeakValueDictionary[int, object] = WeakValueDictionary()
         sharing.sessions.add(self)
 
     # --- what arrives beside answers -----------------------------------------------------------
@@ -98,19 +98,12 @@ class Session(Exchange):
 
     def _dispatch(self, message: Message) -> None:
         kind = message.kind
-        if kind in ANSWERS or kind == ITEM:
-            waiter = self.waiters.get(message.request_id)
+        if kind in ANSWERS:
+            self._deliver(message)
+        elif kind == ITEM:
             sink = self.sinks.get(message.request_id)
-            opens_stream = kind != ITEM and message.flags & STREAM
-            if opens_stream:
-                self._expect_items(message.request_id)
             if sink is not None:
                 sink.deliver(message)
-            elif waiter is not None and kind != ITEM:
-                waiter.message = message
-                waiter.wake()
-            elif kind != ITEM:
-                self._drop_late_answer(message.request_id)
         elif kind == PING:
             self.send(encode_plain(_PONG, message.request_id, bytes(message.payload[:64])))
         elif kind == REQUEST:
@@ -123,6 +116,20 @@ class Session(Exchange):
             self.references.released(message.payload)
         elif self.on_stream is not None and message.flags & STREAM and kind in _STREAM_CONTROL:
             self.on_stream(message)  # credit, or the cancelling of a stream
+
+    def _deliver(self, message: Message) -> None:
+        """Give an answer to the sink or to the thread that waits for it."""
+        sink = self.sinks.get(message.request_id)
+        waiter = self.waiters.get(message.request_id)
+        if message.flags & STREAM:
+            self._expect_items(message.request_id)
+        if sink is not None:
+            sink.deliver(message)
+        elif waiter is not None:
+            waiter.message = message
+            waiter.wake()
+        else:
+            self._drop_late_answer(message.request_id)
 
     def _give_to_waiter(self, message: Message) -> bool:
         """Give a nested request to the thread that waits for its parent; False if none does."""
@@ -165,10 +172,8 @@ class Session(Exchange):
             self.waiters[key] = waiter
             if not sink.is_ready:
                 self.check()
-            while not sink.is_ready:
-                if not self._lead_until_ready(sink, waiter, deadline):
-                    return sink.is_ready
-            return True
+            while not sink.is_ready and self._lead_until_ready(sink, waiter, deadline):
+                pass
         except ConversationEndedError as ended:
             raise ended.error from None
         except (ConnectionClosedError, ProtocolError) as error:
@@ -178,6 +183,7 @@ class Session(Exchange):
             self.waiters.pop(key, None)
             if self.waiters and not self.lead.locked():
                 self.invite()
+        return sink.is_ready
 
     def receive_now(self) -> bool:
         """Receive and hand on what is there; False if that is nothing, or another thread leads.
@@ -197,9 +203,9 @@ class Session(Exchange):
                     self._hand_on(message)
                     received = True
                     continue
-                if not (self.decoder.buffered or self.decoder.received):
-                    if not self.channel.receive_now():
-                        break
+                decoder = self.decoder
+                if not (decoder.buffered or decoder.received or self.channel.receive_now()):
+                    break
                 self.arrived = self.decoder.advance()
         except (WokenError, ConversationEndedError):
             pass
@@ -212,7 +218,7 @@ class Session(Exchange):
         return received
 
     def _lead_until_ready(self, sink: Sink, waiter: Waiter, deadline: float | None) -> bool:
-        """Lead until a sink is ready, or sleep for a while; False if the deadline has passed."""
+        # Lead until a sink is ready, or sleep for a while; False if the deadline has passed.
         held = False
         decoder = self.decoder
         try:
@@ -236,15 +242,7 @@ class Session(Exchange):
                 self.lead.release()
                 if self.waiters:
                     self.invite()
-        if held or sink.is_ready:
-            return True
-        seconds = FOLLOW_SECONDS
-        if deadline is not None:
-            seconds = min(seconds, deadline - monotonic())
-            if seconds <= 0:
-                return False
-        waiter.bell.acquire(timeout=seconds)
-        return True
+        return held or sink.is_ready or waiter.sleep(FOLLOW_SECONDS, deadline)
 
     def _expect_items(self, request_id: int) -> None:
         """Prepare for the items of a stream that an answer has opened."""
@@ -277,11 +275,11 @@ class Session(Exchange):
 
     def retain(self, user: object) -> None:
         """Note that a proxy uses this session, until it releases it or is gone."""
-        self._users.add(user)
+        self._users[id(user)] = user
 
     def release(self, user: object) -> None:
         """Say goodbye if this end has no more use for the conversation."""
-        self._users.discard(user)
+        self._users.pop(id(user), None)
         if not self._users and not self.is_served:
             self.leave("its proxies were released")
             if self.on_conversation_end is not None:

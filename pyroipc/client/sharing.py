@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket as socket
     from collections.abc import Callable
+    from typing import Any
 
     from pyroipc.client.exchange import Exchange
     from pyroipc.client.session import Session
@@ -35,6 +36,15 @@ after_fork: list[Callable[[], None]] = []
 """What else is to be done in a forked child."""
 _by_socket: WeakValueDictionary[int, Session] = WeakValueDictionary()  # by id of the object
 _lock = threading.Lock()
+
+
+def members_of(group: WeakSet[Any]) -> list[Any]:
+    """Return what is in a weak set, which other threads may add to meanwhile."""
+    while True:
+        try:
+            return list(group)
+        except RuntimeError:  # it grew just now
+            pass
 
 
 def open_channel(sock: socket.socket, peer: Peer, *, owned: bool = False) -> StreamChannel:
@@ -62,7 +72,7 @@ def shared_session(
 def _after_fork_in_child() -> None:
     global _lock
     _lock = threading.Lock()
-    for session in list(sessions):
+    for session in members_of(sessions):
         session.disown()
     sessions.clear()
     unquiet.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ class Waiter:
     That is its answer, an invitation to lead, or a request that belongs to the call it waits for.
     """
 
-    __slots__ = ("bell", "error", "left", "message", "work")
+    __slots__ = ("bell", "busy", "error", "left", "message", "work")
 
     def __init__(self) -> None:
         self.bell = threading.Lock()
@@ -26,6 +27,8 @@ class Waiter:
         self.error: PyroError | None = None
         self.work: deque[Message] = deque()
         """Requests that this thread is to run."""
+        self.busy = False
+        """Whether the thread runs such a request, and cannot lead."""
         self.left = False
         """Whether the thread waits no more: what is in ``work`` is for others to run."""
 
@@ -35,6 +38,15 @@ class Waiter:
             self.bell.release()
         except RuntimeError:
             pass  # it is awake already
+
+    def sleep(self, seconds: float, deadline: float | None) -> bool:
+        """Sleep until woken, or for so many seconds; False if the deadline has passed."""
+        if deadline is not None:
+            seconds = min(seconds, deadline - monotonic())
+            if seconds <= 0:
+                return False
+        self.bell.acquire(timeout=seconds)
+        return True
 
 
 class Sink:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pyroipc.client.session import Session
     from pyroipc.process.stopping import Lease
+    from pyroipc.server.daemon import Daemon
     from pyroipc.settings import Settings
 
 _OWN = frozenset({"proxy", "pid", "exitcode", "close"})
@@ -33,6 +34,7 @@ class Handle(Proxy[T]):
     _pyro_lease: Lease
     _pyro_what: str
     _pyro_plain: Proxy[Any] | None
+    _pyro_own_daemon: Daemon | None
 
     @classmethod
     def _pyro_holding(
@@ -40,7 +42,9 @@ class Handle(Proxy[T]):
     ) -> Handle[Any]:
         """Make a handle for a child that said that its object is ready."""
         handle = cls._pyro_over(session, facts["object_id"], settings)
-        handle.__dict__.update(_pyro_lease=lease, _pyro_what=what, _pyro_plain=None)
+        handle.__dict__.update(
+            _pyro_lease=lease, _pyro_what=what, _pyro_plain=None, _pyro_own_daemon=None
+        )
         handle._pyro_learn(facts)
         return handle
 
@@ -52,6 +56,21 @@ class Handle(Proxy[T]):
             plain = Proxy._pyro_over(self._pyro_session, self._pyroObjectId, self._pyro_settings)
             self.__dict__["_pyro_plain"] = plain
         return plain  # type: ignore[return-value]
+
+    @property
+    def _pyroDaemon(self) -> Daemon:
+        """A daemon for objects of this process that the child is to call back.
+
+        What is registered in it and passed to the child arrives there as a proxy. Public members
+        of classes without ``@expose`` are callable, as in the child.
+        """
+        daemon = self._pyro_own_daemon
+        if daemon is None:
+            from pyroipc.server.daemon import Daemon
+
+            daemon = Daemon.over(self._pyro_session, self._pyro_settings, public=True)
+            self.__dict__["_pyro_own_daemon"] = daemon
+        return daemon
 
     @property
     def pid(self) -> int:

@@ -67,9 +67,15 @@ class CallCodec:
         "response_prefix",
         "serializer",
         "serializer_id",
+        "take_back",
     )
 
-    def __init__(self, serializer: Serializer) -> None:
+    def __init__(
+        self, serializer: Serializer, take_back: Callable[..., None] | None = None
+    ) -> None:
+        self.take_back = take_back or _take_nothing_back
+        """Told the function and the arguments with which something was encoded, or failed to be,
+        that is not sent."""
         self.bind(serializer)
 
     def bind(self, serializer: Serializer) -> None:
@@ -132,6 +138,10 @@ class CallCodec:
                 correlation_id=correlation_id,
             )
         )
+
+
+def _take_nothing_back(*args: object) -> None:
+    pass
 
 
 RESERVED_ANNOTATIONS = frozenset(("CORR", "HMAC", "STRM", "BLBI"))

@@ -71,6 +71,7 @@ def run_batch(
     try:
         return codec.dumps([results, [[*failure] for failure in failures.items()]])
     except SerializeError:
+        codec.take_back(codec.dumps, [results, []])
         _leave_out(codec, results, failures, detailed=detailed)
         return codec.dumps([results, [[*failure] for failure in failures.items()]])
 
@@ -82,7 +83,9 @@ def _leave_out(
     for place, value in enumerate(results):
         try:
             codec.dumps(value)
+            codec.take_back(codec.dumps, value)  # it was only a try
         except SerializeError as error:
+            codec.take_back(codec.dumps, value)
             results[place] = None
             failures[place] = _encoded(codec, error, detailed=detailed)
 

@@ -71,6 +71,10 @@ class Connection:
         """
         return self._handler.dispatcher.entry(object_id)
 
+    def object_ids(self) -> list[str]:
+        """Return the ids of what this client may call without having been given a reference."""
+        return sorted(self._handler.dispatcher.entries)
+
     @property
     def sock(self) -> Any:
         """The socket."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
 from pyroipc.client import references
 from pyroipc.client.session import session_for
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DAEMON_NAME", "Daemon", "DaemonObject"]
 
+_attaching = threading.RLock()
 _SERVER_TYPES = ("thread", "multiplex")
 
 
@@ -107,6 +109,8 @@ class Daemon:
         self.lingering = Lingering(settings)
         """The streams that wait for a client that connects again."""
         self._types: list[type] = []
+        self._forget_types = weakref.finalize(self, _forget_types, self._types)
+        self._forget_types.atexit = False
         self.registry = Registry()
         self.registry.register(interface(self), DAEMON_NAME)
 
@@ -171,6 +175,7 @@ class Daemon:
         if isinstance(objectOrId, str) and objectOrId == DAEMON_NAME:
             return
         self.registry.unregister(objectOrId)
+        references.withdraw()
 
     def uriFor(self, objectOrId: Any, nat: bool = True) -> URI:  # noqa: FBT001, FBT002 - as in Pyro
         """Return the URI of a registered object.
@@ -301,20 +306,22 @@ class Daemon:
         of_local_proxy = getattr(value, "__dict__", {}).get("_pyro_entry")
         if of_local_proxy is not None:
             value = of_local_proxy.target()
-        entry = self.registry.find(value)
+        origin = entry = self.registry.find(value)
         if entry is None:
-            entry = self.single.find_entry(value)
+            origin = self.single.find_entry(value)
             service = self._service
-            if entry is None and service is not None and service.session is session:
-                entry = service.instances.find_entry(value)
+            if origin is None and service is not None and service.session is session:
+                origin = service.instances.find_entry(value)
+            if origin is not None:
+                entry = origin.for_instance(value)
         if entry is None or entry.object_id == DAEMON_NAME:
             return None
-        return references.Exported(entry.object_id, entry.class_key, entry, value)
+        return references.Exported(entry.object_id, entry.class_key, entry, value, origin)
 
     def attach(self, session: Session) -> None:
         """See to it that the peer of a session can call what it was sent references to."""
         if not session.is_served and session.on_request is None:
-            with self._lock:
+            with _attaching:
                 if session.on_request is None:
                     Guest(self, session)
 
@@ -352,14 +359,13 @@ class Daemon:
     def close(self) -> None:
         """Stop serving and let the objects go. The user's socket stays open."""
         with self._lock:  # a loop that is about to begin sees the one or is seen by the other
-            was_closed, self._closed = self._closed, True
+            self._closed = True
         self.shutdown()
         self.registry.clear()
+        references.withdraw()
         self.single.clear()
         self.lingering.close()
-        if not was_closed:
-            for cls in self._types:
-                references.remove_type(cls)
+        self._forget_types()
 
     def __enter__(self) -> Self:
         if self._closed:
@@ -377,6 +383,11 @@ class Daemon:
     def __repr__(self) -> str:
         state = "closed" if self._closed else "serving" if self._service is not None else "idle"
         return f"<pyroipc.Daemon at {id(self):#x}; {state}; {len(self.registry.entries)} objects>"
+
+
+def _forget_types(types: list[type]) -> None:
+    for cls in types:
+        references.remove_type(cls)
 
 
 def _load_proxy() -> None:

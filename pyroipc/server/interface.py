@@ -26,7 +26,11 @@ class DaemonObject:
 
     @expose
     def registered(self) -> list[str]:
-        """Return the ids of all registered objects."""
+        """Return the ids of all registered objects that the caller can call by their ids."""
+        client = current_context.client
+        if client is not None:
+            found: list[str] = client.object_ids()
+            return found
         return sorted(self._daemon.registry.entries)
 
     @expose

@@ -40,6 +40,9 @@ class LocalProxy(Proxy):  # type: ignore[type-arg]
     def _pyroRelease(self) -> None:
         pass
 
+    def _pyro_way(self) -> object:
+        return id(self._pyro_daemon)
+
     def _pyro_method(self, name: str) -> RemoteMethod:
         return _LocalMethod(self, name)
 

@@ -50,8 +50,8 @@ class Entry:
     """
 
     __slots__ = (
-        "claim", "cls", "instancing", "is_class", "members", "methods", "object_id", "target",
-        "target_id",
+        "claim", "cls", "instancing", "is_class", "is_withdrawn", "members", "methods", "object_id",
+        "target", "target_id",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +64,8 @@ class Entry:
         gone: Callable[[_Claim], None] | None = None,
     ) -> None:
         self.object_id = object_id
+        self.is_withdrawn = False
+        """Whether it was unregistered."""
         self.is_class = is_a(target, type)
         self.cls: type = target if self.is_class else type(target)
         self.target_id = id(target)
@@ -82,6 +84,15 @@ class Entry:
                 for name, member in self.members.items()
                 if member.kind == METHOD and member.binds_plainly
             }
+
+    def for_instance(self, instance: object) -> Entry:
+        """Return the entry of one instance of this registered class, to be called as an object."""
+        entry: Entry = Entry.__new__(Entry)
+        for name in Entry.__slots__:
+            setattr(entry, name, getattr(self, name))
+        entry.is_class = False
+        entry.target = lambda: instance
+        return entry
 
     @property
     def class_key(self) -> int:
@@ -241,6 +252,7 @@ class Registry:
                 self._forget(old)
 
     def _forget(self, entry: Entry) -> None:
+        entry.is_withdrawn = True
         if self.entries.get(entry.object_id) is entry:
             held = self.entries.pop(entry.object_id, None)
             if held is not None and held is not entry:  # replaced between the two lines
@@ -261,6 +273,8 @@ class Registry:
 
     def clear(self) -> None:
         """Let all objects go."""
+        for entry in list(self.entries.values()):
+            entry.is_withdrawn = True
         self.entries.clear()
         self._claims.clear()
 

@@ -73,7 +73,10 @@ class _Serving:
 
     def _exported(self, object_id: str) -> Entry | None:
         exported = self.session.references.exports.get(object_id)
-        return None if exported is None else exported.entry
+        if exported is None or exported.origin.is_withdrawn:
+            return None
+        entry: Entry = exported.entry
+        return entry
 
     def _open_stream(self, message: Message, codec: CallCodec, iterator: Any) -> bytes:
         if not self.daemon.settings.ITER_STREAMING:
@@ -94,8 +97,13 @@ class _Serving:
         self.daemon.report(self.connection, error, loud, member, args, kwargs)
 
     def _be_home(self) -> None:
-        self.session.references.find_home = self.dispatcher.find_home
+        self.session.references.find_home = self.handler.find_home
+        self.session.references.find_entry = self.dispatcher.entries.get
         self.session.references.allowed_classes = self.dispatcher.classes_for
+
+    def _leave_home(self) -> None:
+        references = self.session.references
+        references.find_home = references.find_entry = references.allowed_classes = None
 
     def _end_conversation(self) -> None:
         """End what lived as long as the conversation."""
@@ -163,7 +171,7 @@ class Service(_Serving):
             self._end_conversation()
             session.on_conversation_end = None
             session.on_request = session.on_stream = session.on_nested = session.has_enough = None
-            session.references.find_home = session.references.allowed_classes = None
+            self._leave_home()
             if not session.channel.owned:
                 session.channel.make_unwakeable()
 
@@ -213,5 +221,5 @@ class Guest(_Serving):
         super()._end_conversation()
         session.on_conversation_end = None
         session.on_request = session.on_stream = session.on_nested = None
-        session.references.find_home = session.references.allowed_classes = None
+        self._leave_home()
         session.pump.need(-1)

@@ -8,7 +8,7 @@ method raises ends a loop or a worker.
 from __future__ import annotations
 
 from pyroipc.context import CallContext, running
-from pyroipc.errors import CommunicationError, ProtocolError
+from pyroipc.errors import CommunicationError, ProtocolError, SerializeError
 from pyroipc.protocol.calls import DAEMON_NAME, check_annotations, drop_parent, refusal
 from pyroipc.server.batches import NO_ITERATORS, run_batch
 from pyroipc.server.blobs import receive_blob
@@ -56,6 +56,7 @@ class ServerSession:
         "_open_stream",
         "_report",
         "dispatcher",
+        "interrupted",
         "is_refused",
         "wants_handshake",
     )
@@ -81,6 +82,8 @@ class ServerSession:
         """Whether a client has yet to be admitted."""
         self.is_refused = False
         """Whether it was refused: then the conversation is to end."""
+        self.interrupted = 0
+        """The id of the last request whose method raised KeyboardInterrupt."""
         self._open_stream = open_stream
         self._report = report
         self._annotations = annotations
@@ -108,6 +111,17 @@ class ServerSession:
         if (object_id, member) == (DAEMON_NAME, "connect") and not self.is_refused:
             return self.dispatcher.find(object_id, member)
         raise CommunicationError("this daemon wants a handshake before it serves anything")
+
+    def find_home(self, object_id: str) -> Any:
+        """Return the object itself to which the peer has sent a reference home.
+
+        Raises:
+            CommunicationError: the client was not admitted yet.
+            SerializeError: it is not here, or is made for each call.
+        """
+        if self.wants_handshake or self.is_refused:
+            self._find_handshake("", "")
+        return self.dispatcher.find_home(object_id)
 
     def admit(self) -> None:
         """Serve the client whatever it asks for."""
@@ -153,7 +167,11 @@ class ServerSession:
             if type(value) not in NO_ITERATORS and hasattr(type(value), "__next__"):
                 payload = self._open_stream(message, codec, value)
                 return self._answer(codec, message, payload, STREAM)
-            payload = dumps(value)
+            try:
+                payload = dumps(value)
+            except SerializeError:
+                codec.take_back(dumps, value)
+                raise
             n_bytes = len(payload)
             if message.flags or n_bytes > JOIN_BYTES or type(running.get()) is CallContext:
                 return self._answer(codec, message, payload)
@@ -213,6 +231,8 @@ class ServerSession:
         self, codec: CallCodec | None, message: Message, error: BaseException, call: Any
     ) -> Encoded | None:
         try:
+            if isinstance(error, KeyboardInterrupt):
+                self.interrupted = message.request_id
             self._report_error(error, message, call)
             if message.flags & ONEWAY:
                 return None

@@ -15,7 +15,8 @@ SUSPICIOUS_SPREAD = 0.25
 Figure = dict[str, Any]
 """As it stands in the JSON: ``key title unit goal``, ``value`` (None: not measured, ``note`` says
 why), ``quartiles`` (low and high; empty: the number is exact), ``spread`` (see :func:`spread`),
-``detail`` (text), ``samples`` (name -> list of numbers)."""
+``detail`` (text), ``samples`` (name -> list of numbers). Those of the object model have ``about``,
+too, a sentence; and where the goal is to be exceeded there is ``more_is_better``."""
 
 
 def ratio_figure(
@@ -26,7 +27,7 @@ def ratio_figure(
     *,
     unit: str = "µs",
 ) -> Figure:
-    """Compare two contestants, ours first: the median of the ratios of the rounds."""
+    """Compare two contestants, ours first: the median of the ratios of their times."""
     (our_name, ours), (base_name, base) = samples.items()
     ratios = [one / other for one, other in zip(ours, base, strict=True)]
     detail = (
@@ -54,6 +55,56 @@ def difference_figure(
         "spread": spread(ours),
         "samples": {"differences": differences, "bare": bare},
     }
+
+
+def rate_figure(
+    key: str, title: str, goal: float | None, samples: dict[str, list[float]], about: str
+) -> Figure:
+    """Compare two contestants, ours first, by how much they do in a time; more is better.
+
+    Args:
+        key: the name of the figure.
+        title: what it is, for people.
+        goal: to be reached or exceeded.
+        samples: µs per item.
+        about: a sentence for people on what is compared.
+    """
+    (our_name, ours), (base_name, base) = samples.items()
+    ratios = [other / one for one, other in zip(ours, base, strict=True)]
+    detail = (
+        f"{our_name} {per_second(statistics.median(ours))}, "
+        f"{base_name} {per_second(statistics.median(base))}"
+    )
+    return {
+        **_figure(key, title, "times", goal, statistics.median(ratios), detail),
+        "quartiles": quartiles(ratios),
+        "spread": spread(ratios),
+        "samples": samples,
+        "about": about,
+        "more_is_better": True,
+    }
+
+
+def speed_figure(
+    key: str, title: str, goal: float | None, ours: list[float], about: str
+) -> Figure:
+    """Say how many millions of items there are in a second, of the rounds' µs per item."""
+    speeds = [1 / one for one in ours]
+    detail = f"{number(statistics.median(ours))} µs each"
+    return {
+        **_figure(key, title, "M/s", goal, statistics.median(speeds), detail),
+        "quartiles": quartiles(speeds),
+        "spread": spread(speeds),
+        "samples": {"pyroipc": ours},
+        "about": about,
+        "more_is_better": True,
+    }
+
+
+def per_second(microseconds: float) -> str:
+    """Write a time per item as a number of items per second."""
+    rate = 1e6 / microseconds
+    return f"{number(rate / 1e6)} M/s" if rate > 0.9995e6 else f"{number(rate / 1e3)} k/s"
 
 
 def exact_figure(
@@ -109,6 +160,8 @@ def is_reached(figure: Figure) -> bool | None:
     """Whether the goal is reached; None if there is no goal or no number."""
     if figure["goal"] is None or figure["value"] is None:
         return None
+    if figure.get("more_is_better"):
+        return figure["value"] >= figure["goal"]
     return figure["value"] <= figure["goal"]
 
 

@@ -18,7 +18,8 @@ from typing import Any
 from tests.benchmarks.efforts import EFFORTS
 
 ROOT = Path(__file__).resolve().parents[2]
-SECTIONS = ("frames", "latency", "threads", "startup", "peers")
+MODEL_SECTIONS = ("batches", "oneways", "futures", "streams", "callbacks")
+SECTIONS = ("frames", "latency", "threads", "startup", "peers", *MODEL_SECTIONS)
 _CODE = "from tests.benchmarks.isolated import main; main()"
 
 

@@ -22,12 +22,57 @@ if TYPE_CHECKING:
 BEGIN = "<!-- begin: written by python -m tests.benchmarks -->"
 END = "<!-- end -->"
 FIGURES_HEAD = ("figure", "goal", "measured (middle half of the rounds)", "reached", "medians")
+MODEL_HEAD = (*FIGURES_HEAD, "what it is")
 _BASELINE = "multiprocessing.Pipe"
 
 
 def figure_rows(results: Results) -> list[Row]:
     """Return the rows of the table of figures, last those of the peers against the Pipe."""
-    return [*map(_figure_row, results["figures"]), *_peer_ratio_rows(results["peers"])]
+    plain = [figure for figure in results["figures"] if "about" not in figure]
+    return [*map(_figure_row, plain), *_peer_ratio_rows(results["peers"])]
+
+
+def model_rows(results: Results) -> list[Row]:
+    """Return the rows of the table of the object model."""
+    return [
+        (*_figure_row(figure), figure["about"])
+        for figure in results["figures"]
+        if "about" in figure
+    ]
+
+
+def rates_head(rates: Results) -> Row:
+    """Return the head of the table of rates."""
+    return ("thousands per second", "by", *(MODES[mode] for mode in _rate_modes(rates)))
+
+
+def rate_rows(rates: Results) -> list[Row]:
+    """Return the rows of the table of rates: each section, each contestant."""
+    return [
+        (
+            what,
+            name,
+            *(number(1e3 / statistics.median(times[mode][name])) for mode in _rate_modes(rates)),
+        )
+        for what, times in rates.values()
+        for name in _names(times)
+    ]
+
+
+def _rate_modes(rates: Results) -> list[str]:
+    return list(next((times for _, times in rates.values()), {}))
+
+
+def _tables(results: Results) -> list[tuple[Row, list[Row]]]:
+    """List the heads and the rows of all tables."""
+    peers, rates = results["peers"], results["rates"]
+    tables = [
+        (FIGURES_HEAD, figure_rows(results)),
+        (MODEL_HEAD, model_rows(results)),
+        (peers_head(peers), peer_rows(peers)),
+        (rates_head(rates), rate_rows(rates)),
+    ]
+    return [(head, rows) for head, rows in tables if rows]
 
 
 def peers_head(peers: dict[str, dict[str, list[float]]]) -> Row:
@@ -55,10 +100,7 @@ def doubts(results: Results) -> list[str]:
 
 def as_text(results: Results) -> str:
     """Return all of it for a terminal."""
-    peers = results["peers"]
-    parts = [_conditions(results), _aligned(FIGURES_HEAD, figure_rows(results))]
-    if peers:
-        parts.append(_aligned(peers_head(peers), peer_rows(peers)))
+    parts = [_conditions(results), *(_aligned(*table) for table in _tables(results))]
     found = doubts(results)
     if found:
         parts.append("Doubts:\n" + "\n".join(f"  {doubt}" for doubt in found))
@@ -67,10 +109,7 @@ def as_text(results: Results) -> str:
 
 def as_markdown(results: Results) -> str:
     """Return the tables for the documentation."""
-    peers = results["peers"]
-    parts = [_conditions(results), _markdown_table(FIGURES_HEAD, figure_rows(results))]
-    if peers:
-        parts.append(_markdown_table(peers_head(peers), peer_rows(peers)))
+    parts = [_conditions(results), *(_markdown_table(*table) for table in _tables(results))]
     found = doubts(results)
     if found:
         parts.append(
@@ -110,6 +149,8 @@ def _conditions(results: Results) -> str:
 
 def _figure_row(figure: Figure) -> Row:
     goal = "" if figure["goal"] is None else f"{figure['goal']:g}{_suffix(figure['unit'])}"
+    if goal and figure.get("more_is_better"):
+        goal = f"at least {goal}"
     if figure["value"] is None:
         return (figure["title"], goal, "not measured", "", figure["note"])
     measured = _written(figure, figure["value"]) + _suffix(figure["unit"])
@@ -122,7 +163,8 @@ def _figure_row(figure: Figure) -> Row:
 
 
 def _written(figure: Figure, value: float) -> str:
-    return f"{value:.2f}" if figure["unit"] == "ratio" else f"{value:.3g}"
+    two_places = figure["unit"] in {"ratio", "times", "M/s"}
+    return f"{value:.2f}" if two_places else f"{value:.3g}"
 
 
 def _suffix(unit: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from tests.benchmarks import machine, report
-from tests.benchmarks.isolated import SECTIONS, SectionError, run_section
+from tests.benchmarks.isolated import MODEL_SECTIONS, SECTIONS, SectionError, run_section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # As with Ctrl-C, whatever runs is ended first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        results = run("quick" if options.quick else "full", options.section or SECTIONS)
+        results = run("quick" if options.quick else "full", _chosen(options.section))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     print(report.as_text(results))
@@ -45,6 +45,7 @@ def run(effort: str, sections: Sequence[str] = SECTIONS) -> report.Results:
         "machine": machine.facts(),
         "figures": [],
         "peers": {},
+        "rates": {},
         "failures": [],
     }
     ticks, start = machine.cpu_ticks(), perf_counter()
@@ -64,6 +65,9 @@ def run(effort: str, sections: Sequence[str] = SECTIONS) -> report.Results:
 def _add(results: report.Results, section: str, found: object) -> None:
     if section == "peers":
         results["peers"] = found
+    elif section in MODEL_SECTIONS:
+        results["figures"] += found["figures"]
+        results["rates"].update(found["times"])
     else:
         results["figures"] += found
 
@@ -77,6 +81,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw (.svg or .png)")
     parser.add_argument(
-        "--section", action="append", choices=SECTIONS, help="only this one; may be repeated"
+        "--section",
+        action="append",
+        choices=(*SECTIONS, "model"),
+        help=f"only this one; may be repeated; model: {', '.join(MODEL_SECTIONS)}",
     )
     return parser
+
+
+def _chosen(names: Sequence[str] | None) -> list[str]:
+    """Return which sections are meant."""
+    chosen: list[str] = []
+    for name in names or SECTIONS:
+        chosen += MODEL_SECTIONS if name == "model" else (name,)
+    return chosen

@@ -107,8 +107,16 @@ class Runner:
         outer = running.get()
         try:
             self._run(message)
+        except BaseException as error:  # of a signal handler, such as that of Ctrl-C
+            # If the answer has gone out already, the peer drops this one.
+            self._session.answer(refusal(message.request_id, error))
+            raise
         finally:
             running.set(outer)
+        if self._handler.interrupted == message.request_id:
+            # Ctrl-C came in the method. The peer knows; the program that waits should, too.
+            self._handler.interrupted = 0
+            raise KeyboardInterrupt
 
     def wait_elsewhere(self, chain: bytes, what: str) -> _Away:
         """Note, as a context manager, that a thread of this loop waits for another connection.
