@@ -244,7 +244,7 @@ class Exchange(Conversation):
     def _lead_or_follow(
         self, request_id: int, waiter: Waiter, deadline: float | None
     ) -> Message | None:
-        """Return the answer; None if it is to be tried again, after the work of the waiter."""
+        # Return the answer; None if it is to be tried again, after the work of the waiter.
         held = False
         try:
             for held in self.try_lead:  # noqa: B007

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from pyroipc.client.proxy import Proxy
     from pyroipc.client.session import Session
+    from pyroipc.errors import PyroError
     from pyroipc.protocol.calls import CallCodec, Encoded
     from pyroipc.wire.message import Buffer
 
@@ -110,7 +111,7 @@ class RemoteMethod:
             raise codec.load_failed(failure) from failure
 
     def _call_in_context(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call while a context is in use; a plain call back to the caller has a short way."""
+        # Call while a context is in use; a plain call back to the caller has a short way.
         context = running.get()
         session = self._session
         if (
@@ -198,7 +199,12 @@ class OnewayMethod(RemoteMethod):
     __doc__ = RemoteMethod.__dict__["__doc__"]  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Call the remote method; see :class:`Proxy` for the errors."""
+        """Call the remote method.
+
+        Raises:
+            SerializeError: an argument cannot be encoded; for all others see
+                :meth:`Proxy._pyroInvoke`.
+        """
         session = self._session
         if running.get() is not None or not session.is_open:
             self.__self__._pyroInvoke(self.__name__, args, kwargs)
@@ -247,7 +253,12 @@ def invoke(
     flags: int,
     object_id: str | None,
 ) -> Any:
-    """Make a call with everything that the context and the proxy ask for; see ``_pyroInvoke``."""
+    """Make a call with everything that the context and the proxy ask for; see ``_pyroInvoke``.
+
+    Raises:
+        CommunicationError: the conversation failed, or the call could not be sent.
+        BlobError: a blob is not the only argument.
+    """
     session = proxy._pyro_connected()
     timeout = proxy._pyroTimeout
     deadline = None if timeout is None else monotonic() + timeout
@@ -397,7 +408,8 @@ def read_result(proxy: Proxy[Any], codec: CallCodec, message: Message) -> Any:
     take_annotations(proxy, message)
     if message.serializer_id != codec.serializer.id:
         if message.serializer_id == 0 and message.flags & ERROR:
-            raise read_refusal(message.payload)
+            refused: PyroError = read_refusal(message.payload)
+            raise refused
         raise ProtocolError(
             f"the answer is encoded with serializer {message.serializer_id}, "
             f"the request was with {codec.serializer.id}"
@@ -405,7 +417,8 @@ def read_result(proxy: Proxy[Any], codec: CallCodec, message: Message) -> Any:
     if message.flags & ERROR:
         from pyroipc.protocol.remote_errors import load_error  # when first needed
 
-        raise load_error(message.payload, codec.serializer)
+        error: Exception = load_error(message.payload, codec.serializer)
+        raise error
     if message.flags & STREAM:
         from pyroipc.client.streams import open_stream
 

@@ -445,8 +445,8 @@ class Proxy(Manners[T]):
     def _pyroRelease(self) -> None:
         """End the conversation, if no other proxy shares it; the next use opens a new one.
 
-        The user's socket stays open. A proxy that was received over the connection can be used again
-        as long as the conversation goes on.
+        The user's socket stays open. A proxy that was received over the connection can be used
+        again as long as the conversation goes on.
         """
         if self._pyro_hold is not None:
             self._pyro_forget_methods()

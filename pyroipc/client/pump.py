@@ -1,9 +1,9 @@
 """The pump of a session: a thread that receives while nobody else does.
 
-Threads that wait for an answer receive for themselves, and that is the fast way. But an answer that
-nobody waits for right now (of a future with a callback), and a request of the peer (a callback of
-ours that it calls), would lie there until somebody makes a call. The pump is for those: it is
-started with the first of them, and never disturbs a thread that makes one call after the other.
+Threads that wait for an answer receive for themselves, and that is the fast way. But an answer
+that nobody waits for right now (of a future with a callback), and a request of the peer (which
+calls a callback of ours), would lie there until somebody makes a call. The pump is for those: it
+is started with the first of them, and never disturbs a thread that makes one call after the other.
 It waits for the socket *without* taking the lead; if somebody else turns out to lead, it looks
 again a tick later.
 """

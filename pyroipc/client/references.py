@@ -139,10 +139,10 @@ def remove_type(cls: type) -> None:
         types.pop(cls, None)
 
 
-def withdraw() -> None:
+def revoke() -> None:
     """Let nobody call any more what was unregistered."""
     for session in sharing.members_of(sharing.sessions):
-        session.references.withdraw()
+        session.references.revoke()
 
 
 def make_proxy(session: Session, object_id: str, class_key: int | None) -> Any:
@@ -201,7 +201,7 @@ class References:
         self.find_home: Callable[[str], object] | None = None
         """Finds an object of this end that comes home; set by the host that serves."""
         self.find_entry: Callable[[str], Any] | None = None
-        """Finds what an id means to the peer without any reference; set by the host that serves."""
+        """Finds what an id means without any reference; set by the host that serves."""
         self.allowed_classes: ClassesFor | None = None
         """Says which classes the annotations of a member name; set by the host that serves."""
 
@@ -278,15 +278,31 @@ class References:
             pass
         finally:
             self._undoing.discard(me)
+            gone: list[Exported] = []
+            for object_id in list(self.exports):
+                self._count(object_id, 0, gone)
+            _let_go(gone)
 
     def _undone(self, found: Exported) -> Exported:
-        gone: list[Exported] = []
         with self._lock:
-            for exported in list(self.exports.values()):
+            for exported in self.exports.values():
                 if exported.target is found.target and exported.origin is found.origin:
-                    self._take_off(exported.object_id, 1, gone)
+                    exported.count -= 1
                     return exported
         return found
+
+    def withdraw(self, data: list[Any]) -> None:
+        """Uncount what ``encode`` returned: it was only a try."""
+        if data[0] == "ref":
+            if self._undoing and get_ident() in self._undoing:
+                with self._lock:
+                    exported = self.exports.get(data[1])
+                    if exported is not None:
+                        exported.count += 1
+                return
+            gone: list[Exported] = []
+            self._count(data[1], -1, gone)
+            _let_go(gone)
 
     def _noted(self, found: Exported) -> Exported:
         """Return the export of this object, under an id that is no other object's here."""
@@ -303,7 +319,7 @@ class References:
         self.entries[found.object_id] = found.entry
         return found
 
-    def withdraw(self) -> None:
+    def revoke(self) -> None:
         """Let nobody call any more what was unregistered."""
         with self._lock:
             for exported in self.exports.values():
@@ -316,16 +332,14 @@ class References:
         for line in bytes(payload).decode("utf-8", "replace").split("\n"):
             count, _, object_id = line.partition(" ")
             if count.isdecimal() and len(count) < 10:
-                self._take_off(object_id, int(count), gone)
-        if gone:
-            janitor.start()
-            janitor.later(gone.clear)  # not here: the end of an object may run anything
+                self._count(object_id, -int(count), gone)
+        _let_go(gone)
 
-    def _take_off(self, object_id: str, count: int, gone: list[Exported]) -> None:
+    def _count(self, object_id: str, change: int, gone: list[Exported]) -> None:
         with self._lock:
             exported = self.exports.get(object_id)
             if exported is not None:
-                exported.count -= count
+                exported.count += change
                 if exported.count <= 0:
                     gone.append(self.exports.pop(object_id))
                     self.entries.pop(object_id, None)
@@ -396,9 +410,14 @@ class References:
         for proxy in proxies:
             if proxy is not None:
                 proxy._pyro_forget()  # noqa: SLF001
-        if gone:
-            janitor.start()
-            janitor.later(gone.clear)  # as in released
+        _let_go(gone)
+
+
+def _let_go(gone: list[Exported]) -> None:
+    """Drop objects, but not here: the end of an object may run anything."""
+    if gone:
+        janitor.start()
+        janitor.later(gone.clear)
 
 
 def arrive(token: str, data: list[Any]) -> object:

@@ -1,7 +1,7 @@
 """A session: one connection that all threads of a process share, many calls in flight.
 
-How calls share it stands in :mod:`pyroipc.client.exchange`. Here is what else comes and goes over a
-connection: requests of the peer, answers that no thread waits for (futures, streams) and that go
+How calls share it stands in :mod:`pyroipc.client.exchange`. Here is what else comes and goes over
+a connection: requests of the peer, answers that no thread waits for (futures, streams) and that go
 to *sinks*, and references. If nobody reads, the session's pump (:mod:`pyroipc.client.pump`) does.
 """
 

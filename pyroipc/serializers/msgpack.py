@@ -184,7 +184,7 @@ class TypedMsgpackSerializer(MsgpackSerializer):
     def _packed(self, value: object) -> bytes:
         try:
             packed: bytes = _pack(value, strict_types=True, default=self._default)
-        except ValueError:  # a lone surrogate in a text, a memoryview with gaps
+        except (ValueError, BufferError):  # a lone surrogate in a text, a memoryview with gaps
             return self._packed_slowly(_replaced(value))
         return packed
 

@@ -64,7 +64,10 @@ def _find_classes(function: Any) -> Mapping[str, type]:
             found[class_name(hint)] = hint
             waiting += _hints_of_class(hint)
         else:
-            waiting += _parts(hint)
+            try:
+                waiting += _parts(hint)
+            except Exception:  # noqa: BLE001, S112 - an annotation may be any object
+                continue
     return found
 
 

@@ -58,8 +58,8 @@ class Daemon:
     """
 
     methodcall_error_handler: Callable[..., None] | None = None
-    """Called with the daemon, the address of the client, the name of the method, its positional and
-    keyword arguments, and the exception, when a method has raised one."""
+    """Called with the daemon, the address of the client, the name of the method, its positional
+    and keyword arguments, and the exception, when a method has raised one."""
 
     def __init__(
         self,
@@ -170,12 +170,10 @@ class Daemon:
         Raises:
             DaemonError: the object is not registered.
         """
-        if isinstance(objectOrId, URI):
-            objectOrId = objectOrId.object
-        if isinstance(objectOrId, str) and objectOrId == DAEMON_NAME:
-            return
-        self.registry.unregister(objectOrId)
-        references.withdraw()
+        target = objectOrId.object if isinstance(objectOrId, URI) else objectOrId
+        if not (isinstance(target, str) and target == DAEMON_NAME):
+            self.registry.unregister(target)
+        references.revoke()
 
     def uriFor(self, objectOrId: Any, nat: bool = True) -> URI:  # noqa: FBT001, FBT002 - as in Pyro
         """Return the URI of a registered object.
@@ -329,10 +327,11 @@ class Daemon:
         self,
         connection: Connection,
         error: BaseException,
-        loud: bool,  # noqa: FBT001
         member: str,
         args: Any,
         kwargs: Any,
+        *,
+        loud: bool,
     ) -> None:
         """Take note of an exception in a method: log it if nobody else hears of it."""
         if loud:
@@ -362,7 +361,7 @@ class Daemon:
             self._closed = True
         self.shutdown()
         self.registry.clear()
-        references.withdraw()
+        references.revoke()
         self.single.clear()
         self.lingering.close()
         self._forget_types()

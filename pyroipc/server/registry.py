@@ -50,8 +50,8 @@ class Entry:
     """
 
     __slots__ = (
-        "claim", "cls", "instancing", "is_class", "is_withdrawn", "members", "methods", "object_id",
-        "target", "target_id",
+        "claim", "cls", "instancing", "is_class", "is_withdrawn", "members", "methods",
+        "object_id", "target", "target_id",
     )  # fmt: skip
 
     def __init__(

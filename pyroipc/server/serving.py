@@ -89,12 +89,13 @@ class _Serving:
     def _report(
         self,
         error: BaseException,
-        loud: bool,
         member: str,
         args: Any,
-        kwargs: Any,  # noqa: FBT001
+        kwargs: Any,
+        *,
+        loud: bool,
     ) -> None:
-        self.daemon.report(self.connection, error, loud, member, args, kwargs)
+        self.daemon.report(self.connection, error, member, args, kwargs, loud=loud)
 
     def _be_home(self) -> None:
         self.session.references.find_home = self.handler.find_home

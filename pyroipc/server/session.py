@@ -68,7 +68,7 @@ class ServerSession:
         codec: Callable[[int], CallCodec],
         *,
         open_stream: Callable[[Message, CallCodec, Any], bytes],
-        report: Callable[[BaseException, bool, str, Any, Any], None],
+        report: Callable[..., None],
         annotations: Callable[[], Mapping[str, Buffer]] | None = None,
         detailed_traceback: bool = False,
     ) -> None:
@@ -173,9 +173,12 @@ class ServerSession:
                 codec.take_back(dumps, value)
                 raise
             n_bytes = len(payload)
-            if message.flags or n_bytes > JOIN_BYTES or type(running.get()) is CallContext:
-                return self._answer(codec, message, payload)
-            if self._annotations is not None:
+            if (
+                message.flags
+                or n_bytes > JOIN_BYTES
+                or type(running.get()) is CallContext
+                or self._annotations is not None
+            ):
                 return self._answer(codec, message, payload)
             return pack_header(codec.response_prefix, message.request_id, n_bytes) + payload
         except BaseException as error:  # noqa: BLE001 - what a method raises is an answer
@@ -254,4 +257,4 @@ class ServerSession:
         oneway = bool(message.flags & ONEWAY)
         member, args, kwargs = call[1:] if len(call) == 4 else ("?", (), {})
         loud = oneway or (len(call) == 4 and self.dispatcher.is_callback(call[0], member))
-        self._report(error, loud, member, args, kwargs or {})
+        self._report(error, member, args, kwargs or {}, loud=loud)

@@ -28,7 +28,7 @@ _LOOP = "pyroipc, pickle, a for loop"
 _PIPE = "multiprocessing.Pipe"
 _ENDLESS = 10_000_000
 _SLOW_ITEMS, _NAPS, _NAP_SECONDS = 1000, 25, 0.02
-_AHEAD_GOAL = 4096
+AHEAD_GOAL = 4096
 _GROWTH_GOAL_MIB = 1.0
 
 
@@ -128,14 +128,14 @@ def measure_slow_reader(nap_seconds):
     if not Path("/proc/self/statm").exists():
         note = "no /proc to see the memory of another process"
         return [
-            missing_figure("streams-ahead", ahead_title, _AHEAD_GOAL, note),
+            missing_figure("streams-ahead", ahead_title, AHEAD_GOAL, note),
             missing_figure("streams-growth", growth_title, _GROWTH_GOAL_MIB, note),
         ]
     ahead, growth_bytes = watch_slow_reader(nap_seconds)
     naps = f"{_SLOW_ITEMS} items read in {_NAPS} goes, {nap_seconds * 1e3:g} ms apart"
     return [
         {
-            **exact_figure("streams-ahead", ahead_title, "items", _AHEAD_GOAL, ahead, naps),
+            **exact_figure("streams-ahead", ahead_title, "items", AHEAD_GOAL, ahead, naps),
             "about": "The writer shows in shared memory how far it has come. Credit bounds it.",
         },
         {

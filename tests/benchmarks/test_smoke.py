@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 
 import pytest
 
-from tests.benchmarks import isolated, machine, report, run
+from tests.benchmarks import batches, futures, isolated, machine, oneways, report, run, streams
 from tests.benchmarks.children import MODES, Placement, forked, modes_here
 from tests.benchmarks.efforts import EFFORTS
 from tests.benchmarks.figures import (
@@ -19,9 +20,12 @@ from tests.benchmarks.figures import (
     is_reached,
     is_suspicious,
     missing_figure,
+    rate_figure,
     ratio_figure,
+    speed_figure,
 )
 from tests.benchmarks.frames import GOAL, count_frames
+from tests.benchmarks.lumps import LUMP_MODES, Lump, lumps_in_turns
 from tests.benchmarks.peers import BASELINE, CONTESTANTS
 from tests.benchmarks.startup import UNWANTED, loaded_modules
 from tests.support.leaks import lasting_differences, resources
@@ -92,6 +96,46 @@ def test_peers():
         assert all(are_times(x, TINY.peer_rounds) for x in samples.values())
 
 
+@pytest.mark.parametrize(
+    "section",
+    [x.SECTION for x in (batches, oneways, futures, streams)],
+    ids=lambda section: section.key,
+)
+def test_lumps(section):
+    found = isolated.run_section(section.key, "tiny")
+    what, times = found["times"][section.key]
+    assert what == section.what
+    assert list(times) == [mode for mode in LUMP_MODES if mode in modes_here()]
+    for samples in times.values():
+        assert list(samples) == [*section.against, *section.others]
+        assert all(are_times(samples[name], TINY.lump_rounds) for name in section.against)
+        assert all(are_times(samples[name], TINY.lump_peer_rounds) for name in section.others)
+    for mode in times:
+        figure = next(x for x in found["figures"] if x["key"] == f"{section.key}-{mode}")
+        assert figure["value"] > 0
+        assert figure["about"].endswith(".")
+    for figure in found["figures"]:
+        if figure["key"] in {"streams-ahead", "streams-growth"}:  # exact enough to be tested
+            assert is_reached(figure) in {True, None}
+
+
+def test_callbacks():
+    found = isolated.run_section("callbacks", "tiny")
+    figures = [figure for figure in found["figures"] if figure["value"] is not None]
+    assert len(figures) == 2 * len([mode for mode in LUMP_MODES if mode in modes_here()])
+    for figure in figures:
+        assert list(figure["samples"])[1] == "plain call"
+        assert all(are_times(x, TINY.rounds) for x in figure["samples"].values())
+
+
+def test_lumps_take_turns_and_count_their_items():
+    ran = []
+    lumps = {name: Lump(lambda name=name: ran.append(name), 10) for name in "ab"}
+    samples = lumps_in_turns(lumps, 2, 0)
+    assert ran == [*"aabb", *"abba"]  # two to learn how long they take, and then the rounds
+    assert all(are_times(x, 2) for x in samples.values())
+
+
 def test_a_section_that_fails_is_reported_and_the_others_run(monkeypatch):
     def run_section(name, effort):
         if name == "latency":
@@ -100,6 +144,7 @@ def test_a_section_that_fails_is_reported_and_the_others_run(monkeypatch):
 
     monkeypatch.setattr(run, "run_section", run_section)
     results = run.run("tiny", ["latency", "frames"])
+    assert results["rates"] == {}
     assert [figure["key"] for figure in results["figures"]] == ["frames"]
     assert results["failures"] == ["latency failed"]
     assert "latency failed" in report.as_text(results)
@@ -140,15 +185,18 @@ def results(facts):
             difference_figure("b", "a difference", 0.5, [12.0, 12.0], [11.0, 11.0]),
             exact_figure("c", "an exact number", "frames", 32, 30, "so and so"),
             missing_figure("d", "a missing one", 0.15, "no second CPU"),
+            rate_figure("e", "a rate", 0.5, {"pyroipc": ours, "other": base}, "It is so."),
+            speed_figure("f", "a speed", 1.2, ours, "It is fast."),
         ],
         "peers": {"one": peer, "free": peer},
+        "rates": {"e": ("lumps of work", {"free": {"pyroipc": ours}, "one": {"pyroipc": base}})},
         "failures": [],
         "seconds": 1.0,
     }
 
 
 def test_figures_are_medians_and_know_their_goals(results):
-    ratio, difference, exact, missing = results["figures"]
+    ratio, difference, exact, missing, rate, speed = results["figures"]
     assert ratio["value"] == 1.25
     assert is_reached(ratio) is True
     assert is_suspicious(ratio)
@@ -157,6 +205,10 @@ def test_figures_are_medians_and_know_their_goals(results):
     assert not is_suspicious(difference)
     assert is_reached(exact) is True
     assert is_reached(missing) is None
+    assert rate["value"] == statistics.median([2, 1, 2 / 3, 0.5])
+    assert is_reached(rate) is True
+    assert speed["value"] == statistics.median([1, 1 / 2, 1 / 3, 1 / 4])
+    assert is_reached(speed) is False
 
 
 def test_the_tables_tell_it_all(results):
@@ -168,6 +220,14 @@ def test_the_tables_tell_it_all(results):
     assert "2.50 / 2.50" in text  # RPyC against the pipe: 3 and 2
     assert "50% busy before the run began" in text
     assert "the rounds of a spread by" in text
+    assert "at least 0.5" in text
+    assert "It is so." in text
+    assert "400       500" in text  # thousands per second: 2.5 µs and 2 µs each
+
+
+def test_model_means_all_sections_of_the_object_model():
+    assert run._chosen(["frames", "model"]) == ["frames", *isolated.MODEL_SECTIONS]
+    assert run._chosen(None) == list(isolated.SECTIONS)
 
 
 def test_a_page_keeps_what_stands_around_the_tables(tmp_path, results):

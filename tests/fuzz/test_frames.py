@@ -146,7 +146,7 @@ def server():
         codecs.by_key,
         codecs.get,
         open_stream=lambda message, codec, iterator: codec.dumps("a stream"),
-        report=lambda error, loud, *call: logged.append(error) if loud else None,
+        report=lambda error, *call, loud: logged.append(error) if loud else None,
     )
     return session, logged
 

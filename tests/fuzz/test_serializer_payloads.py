@@ -16,10 +16,14 @@ import pytest
 
 from pyroipc.errors import SecurityError, SerializeError
 from pyroipc.serializers import table
+from pyroipc.serializers.typed import TAGS
+from pyroipc.serializers.typed_classes import register_class, unregister_class
+from tests.support.typed_values import CLASSES, SAMPLES, Bits, Color, Customer, Order, Point, typed
 
 ROUNDS = int(os.environ.get("PYROIPC_FUZZ_ROUNDS", "4000"))
 SEED = int(os.environ.get("PYROIPC_FUZZ_SEED", "2"))
 NAMES = [name for name in table.names() if table.trust_of(name) == "data"]
+FORMS = [*NAMES, *(f"{name} typed" for name in NAMES)]
 
 ERROR = ValueError("boom", 5)
 ERROR.add_note("note")
@@ -46,10 +50,38 @@ TOKENS = {
 }  # fmt: skip
 
 
-def corpus(name):
-    serializer = table.get(name)
-    calls = [serializer.dumps_call("obj", "member", (value,), {"k": value}) for value in VALUES]
-    return [*map(serializer.dumps, VALUES), *calls, *EXTRA[name]]
+TYPED_VALUES = [
+    *SAMPLES, ERROR, ExceptionGroup("g", [ERROR, KeyError((1,))]), Order(1, Customer("a")), [Color.RED, Bits(3)], Point(1, 2),
+]  # fmt: skip
+TYPED_TOKENS = {
+    "serpent": [b"(...,", b"...", b",None)", *(f"(...,{tag!r},".encode() for tag in TAGS)],
+    "json": [b'"@":', b',"v":', *(f'{{"@":"{tag}","v":'.encode() for tag in TAGS)],
+    "msgpack": [b"\x92\xd4\x54", *(bytes([0x92, 0xD4, 0x54, code]) for code in range(len(TAGS) + 1)),
+                b"\xd4\x40a", b"\xd4\x41\xff"],
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _registered():
+    for cls in CLASSES:
+        register_class(cls)
+    yield
+    for cls in CLASSES:
+        unregister_class(cls)
+
+
+def form(name):
+    """Return the serializer, its tokens and some valid payloads."""
+    name, _, is_typed = name.partition(" ")
+    if not is_typed:
+        return table.get(name), TOKENS[name], corpus(table.get(name), VALUES) + EXTRA[name]
+    serializer = typed(name, classes_for=lambda _object_id, _member: {})
+    return serializer, TOKENS[name] + TYPED_TOKENS[name], corpus(serializer, TYPED_VALUES)
+
+
+def corpus(serializer, values):
+    calls = [serializer.dumps_call("obj", "member", (value,), {"k": value}) for value in values]
+    return [*map(serializer.dumps, values), *calls]
 
 
 def mutated(chosen, seeds, tokens):
@@ -90,28 +122,28 @@ def attempt(serializer, data):
             )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FORMS)
 def test_mutated_payloads(name):
     chosen = random.Random(f"{SEED} {name}")
-    serializer, seeds = table.get(name), corpus(name)
+    serializer, tokens, seeds = form(name)
     for _ in range(ROUNDS):
-        attempt(serializer, mutated(chosen, seeds, TOKENS[name]))
+        attempt(serializer, mutated(chosen, seeds, tokens))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FORMS)
 def test_random_payloads(name):
     chosen = random.Random(f"{SEED} random {name}")
-    serializer, tokens = table.get(name), TOKENS[name]
+    serializer, tokens, _ = form(name)
     for _ in range(ROUNDS // 2):
         attempt(serializer, chosen.randbytes(chosen.randrange(60)))
         attempt(serializer, b"".join(chosen.choices(tokens, k=chosen.randrange(30))))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FORMS)
 def test_memory_is_flat(name):
     chosen = random.Random(f"{SEED} memory {name}")
-    serializer, seeds = table.get(name), corpus(name)
-    payloads = [mutated(chosen, seeds, TOKENS[name]) for _ in range(300)]
+    serializer, tokens, seeds = form(name)
+    payloads = [mutated(chosen, seeds, tokens) for _ in range(300)]
     for data in payloads:  # fill the caches
         attempt(serializer, data)
     gc.collect()

@@ -1,5 +1,7 @@
 """Values, classes and a comparison for the tests of the typed forms."""
 
+# ruff: noqa: E501 - tables read best with several values on a line
+
 from __future__ import annotations
 
 import array
@@ -81,7 +83,7 @@ class Point(NamedTuple):
     y: object = 0
 
 
-Pair = namedtuple("Pair", "left right")  # noqa: PYI024
+Pair = namedtuple("Pair", "left right")
 CLASSES = [Color, Level, Word, Access, Bits, Customer, Order, Strict, Point]
 
 SAMPLES = [
@@ -103,7 +105,7 @@ SAMPLES = [
     array.array("d", [1.5, math.inf]), array.array("b"), array.array("Q", [2**64 - 1]),
     ipaddress.ip_address("::1%eth0"), ipaddress.ip_address("10.0.0.1"), ipaddress.ip_network("10.0.0.0/8"),
     ipaddress.ip_network("2001:db8::/32"), ipaddress.ip_interface("10.0.0.1/8"), ipaddress.ip_interface("::1/64"),
-]  # fmt: skip  # noqa: E501
+]  # fmt: skip
 
 
 def same(left, right):

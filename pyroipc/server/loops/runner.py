@@ -4,8 +4,8 @@ Oneway calls of a connection run in the order in which they came, one at a time;
 ``oneway_queue`` of them wait, then the connection is not read any further.
 
 A loop whose threads all wait for calls over *other* connections cannot run anything. If one of
-those calls comes back here by way of others, all would wait for ever. A call made in a call carries
-a correlation id for that reason: it is recognised, and answered with a DeadlockError.
+those calls comes back here by way of others, all would wait for ever. A call made in a call
+carries a correlation id for that reason: it is recognised, and answered with a DeadlockError.
 """
 
 from __future__ import annotations
@@ -103,7 +103,11 @@ class Runner:
             self._streams.produce(message.request_id)  # if the answer opened one
 
     def run_nested(self, message: Message) -> None:
-        """Run a request on a thread that waits for an answer, in between."""
+        """Run a request on a thread that waits for an answer, in between.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came meanwhile.
+        """
         outer = running.get()
         try:
             self._run(message)

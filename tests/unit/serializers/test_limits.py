@@ -52,6 +52,35 @@ MSGPACK = dict(
     intkeys=b"\xdf" + (N // 6).to_bytes(4, "big") + b"".join(
         b"\xce" + (i + 70000).to_bytes(4, "big") + b"\x01" for i in range(N // 6)),
 )
+# What is small as bytes and large as a value. The tags of msgpack are those in typed.TAGS.
+SMALL = {
+    "set": "[]", "frozenset": "[]", "deque": "[[],null]", "OrderedDict": "[]", "Counter": "[]", "tuple": "[]",
+    "defaultdict": "[null,[]]", "path": '["path","a"]', "Decimal": '"1"', "Fraction": "[1,3]", "range": "[0,300,1]",
+    "date": "[1,1,1]", "timedelta": "[1,1,1]", "complex": "[1.0,1.0]", "dict": "[]", "bytearray": '""',
+    "exception": '{"class":"ValueError"}', "namedtuple": '["T",["a"],[1]]', "ip": '["IPv4Address","1.1.1.1"]',
+    "slice": "[1,1,1]", "UUID": '"00000000000000000000000000000000"', "datetime": "[1,1,1,1,1,1,1,0,null]",
+    "class": '{"__class__":"float","value":"1"}', "enum": '["E","A"]', "dataclass": '["D",{"a":1}]',
+}
+import json
+def packed(value):
+    if type(value) is list: return bytes([0x90 + len(value)]) + b"".join(map(packed, value))
+    if type(value) is dict: return bytes([0x80 + len(value)]) + b"".join(packed(x) for kv in value.items() for x in kv)
+    if type(value) is str: return (bytes([0xA0 + len(value)]) if len(value) < 32 else bytes([0xD9, len(value)])) + value.encode()
+    if value is None: return b"\xc0"
+    return b"\xcb" + bytes(8) if type(value) is float else bytes([value]) if value < 128 else b"\xcd" + value.to_bytes(2, "big")
+def tagged(tag, data):
+    from pyroipc.serializers.typed import TAGS
+    value = json.loads(data)
+    if tag == "bytearray": return b"\xd4\x40a"
+    head = b"\xd4\x54" + bytes([TAGS.index(tag)])
+    return b"\x91" + head if tag == "tuple" else b"\x92" + head + packed(value)
+TYPED = {
+    "serpent": {tag: many(f"(...,{tag!r},{json.loads(data)!r}),".replace(" ", "").encode()) for tag, data in SMALL.items()},
+    "json": {tag: many(f'{{"@":"{tag}","v":{data}}},'.encode(), end=b"1]") for tag, data in SMALL.items()},
+    "msgpack": {tag: array(tagged(tag, data)) for tag, data in SMALL.items()},
+}
+TYPED["msgpack"]["keys"] = b"\xdf" + (N // 10).to_bytes(4, "big") + b"".join(
+    b"\x92\xd4\x54\x00\xcd" + (i & 65535).to_bytes(2, "big") + b"\xcc\x80\x01" for i in range(N // 10))
 WORST = {"serpent": {"sets", "deepdicts", "deep"}, "json": {"deep", "deepdicts"},
          "msgpack": {"mixed", "dicts1", "dicts2"}}
 ALL = {"serpent": {key: H + value for key, value in SERPENT.items()}, "json": JSON, "msgpack": MSGPACK}
@@ -62,6 +91,7 @@ MEASURE = (
     + r'''
 import os, resource, sys, tracemalloc
 from pyroipc.errors import SecurityError, SerializeError
+from pyroipc.serializers.base import PeerImage
 from pyroipc.serializers import table
 
 def attempt(serializer, data):
@@ -78,6 +108,9 @@ def in_child(name, key, data):
             sys.exit(f"{name} {key} crashed")
         return
     serializer = table.get(name)
+    if typed:
+        serializer = serializer.for_connection(PeerImage())
+        serializer.loads(serializer.dumps(warm))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     attempt(serializer, data)
     resident = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
@@ -89,9 +122,15 @@ def in_child(name, key, data):
     print(name, key, round(resident, 1), round(traced, 1), flush=True)
     os._exit(0)
 
-name = sys.argv[1]
+name, typed = sys.argv[1:]
+if typed:
+    import dataclasses, enum
+    from pyroipc.serializers.typed_classes import register_class
+    from tests.support.typed_values import SAMPLES as warm
+    register_class(enum.Enum("E", "A"), "E")
+    register_class(dataclasses.make_dataclass("D", ["a"]), "D")
 table.get(name).loads(table.get(name).dumps(1))
-for key, data in ALL[name].items():
+for key, data in ({**ALL[name], **TYPED[name]} if typed else ALL[name]).items():
     in_child(name, key, data)
 '''
 )
@@ -100,6 +139,8 @@ SMALL_STACKS = r"""
 import sys, threading
 from pyroipc.errors import SerializeError
 from pyroipc.serializers import table
+from pyroipc.serializers.base import PeerImage
+from pyroipc.serializers.typed import TAGS
 H = b"# serpent utf-8 python3.2\n"
 def payloads(depth):
     yield "serpent", H + b"[" * depth + b"1" + b"]" * depth
@@ -116,10 +157,24 @@ def payloads(depth):
     yield "msgpack", b"\x81\xa1a" * depth + b"\x01"
     yield "msgpack", b"\x81\xa9__class__" * depth + b"\x01"
     yield "msgpack", b"\x91" * depth
+    for tag in ("set", "tuple", "frozenset", "deque", "OrderedDict", "slice", "range", "exception", "dict", "class"):
+        yield "serpent", H + b"[(...,'%b'," % tag.encode() * (depth // 2) + b"[]" + b")]" * (depth // 2)
+        yield "json", b'{"@":"%b","v":[' % tag.encode() * (depth // 2) + b"]}" * (depth // 2)
+        code = bytes([TAGS.index(tag)])
+        yield "msgpack", (b"\x92\xd4\x54" + code + b"\x91") * (depth // 2) + b"\x01"
+        yield "msgpack", b"\x92\xd4\x54" + code
+    error = {"class": "ValueError"}
+    for _ in range(min(depth, 400) - 2):
+        error = {"class": "ValueError", "cause": error}
+    yield "serpent", H + b"(...,'exception'," + repr(error).replace(" ", "").encode() + b")"
+def forms(name):
+    plain = table.get(name)
+    typed = plain.for_connection(PeerImage())
+    return plain.loads, plain.loads_call, typed.loads, typed.loads_call
 def run():
     for depth in (190, 200, 201, 210, 900, 10_000, 300_000):
         for name, data in payloads(depth):
-            for load in (table.get(name).loads, table.get(name).loads_call):
+            for load in forms(name):
                 try:
                     load(data)
                 except SerializeError:
@@ -149,9 +204,10 @@ def python(script, *arguments, **environment):
 
 @pytest.mark.timeout(120)
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+@pytest.mark.parametrize("typed", ["", "typed"])
 @pytest.mark.parametrize("name", ["serpent", "json", "msgpack"])
-def test_one_mebibyte_takes_at_most_64(name):
-    result = python(MEASURE, name)
+def test_one_mebibyte_takes_at_most_64(name, typed):
+    result = python(MEASURE, name, typed)
     assert result.returncode == 0, result.stderr
     figures = [line.split() for line in result.stdout.splitlines()]
     assert len(figures) >= 12

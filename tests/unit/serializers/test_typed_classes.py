@@ -1,5 +1,7 @@
 """Dataclasses, enums and namedtuples: which arrive as themselves, and what is refused."""
 
+# ruff: noqa: E501 - tables read best with several values on a line
+
 from __future__ import annotations
 
 import collections
@@ -34,7 +36,7 @@ VALUES = [
     Color.RED, Color.ALIAS, Color.BLUE, Level.LOW, Word.HELLO, Access.READ, Access.READ | Access.WRITE, Access(0), Bits.ONE,
     Bits(3), Bits(64), Customer("a", {1, (2,)}), Order(1), Order(2, Customer("b"), Color.BLUE), Strict(4), Point(1, b"x"),
     Point(1, (2,)), {Color.RED: Order(1)}, {Order(3): Level.LOW}, [Customer("c", {Access.READ})],
-]  # fmt: skip  # noqa: E501
+]  # fmt: skip
 
 
 @pytest.fixture(params=NAMES)
@@ -291,7 +293,7 @@ def test_unknown_namedtuples_arrive_as_equals(serializer):
 
 
 def test_a_namedtuple_does_not_run_its_new():
-    class Checked(collections.namedtuple("Checked", "a")):  # noqa: PYI024
+    class Checked(collections.namedtuple("Checked", "a")):
         def __new__(cls, a):
             raise AssertionError
 
@@ -319,7 +321,7 @@ def forged(name, fields, values):
         ("x" * 300, ["x"]), ("T", [f"f{number}" for number in range(300)]), ("T", ["x" * 300]), ("T.", ["x"]), ("class", ["x"]),
         ("T", ["x=__import__('os')"]), ("T\n", ["x"]), (5, ["x"]), (None, ["x"]), ("T", "x"),
     ],
-)  # fmt: skip  # noqa: E501
+)  # fmt: skip
 def test_forged_namedtuples_are_refused(name, fields):
     with pytest.raises(SerializeError):
         forged(name, fields, [1] * len(fields))
@@ -351,7 +353,7 @@ def test_a_registered_namedtuple_with_other_fields(registered):
         "['%s.Color','NONE']", "['%s.Color',1]", "['%s.Color',None]", "['%s.Color',[]]", "['%s.Color','__class__']",
         "['%s.Customer','RED']", "['%s.Access',4.5]", "['%s.Access',1000]", "['%s.Bits',%d]", "[]", "'x'", "['%s.Color','RED',1]",
     ],
-)  # fmt: skip  # noqa: E501
+)  # fmt: skip
 def test_forged_members_are_refused(registered, data):
     data = data.replace("%s", Color.__module__).replace("%d", str(1 << 400))
     with pytest.raises(SerializeError):
