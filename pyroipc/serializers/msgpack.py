@@ -41,7 +41,7 @@ from pyroipc.serializers.typed import TAGS, Rebuilder, Values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from pyroipc.serializers.base import (
@@ -190,11 +190,11 @@ class TypedMsgpackSerializer(MsgpackSerializer):
 
     def _packed_slowly(self, value: object) -> bytes:
         """Pack what was packed before, or tried, with a look at each value."""
-        default = TypedMsgpackSerializer(self._values.again())._default
+        again = TypedMsgpackSerializer(self._values.again())
         packed: bytes = _pack(
             value,
             strict_types=True,
-            default=lambda part: _replaced(default(part)),
+            default=lambda part: _replaced(again._default(part)),
             unicode_errors="surrogatepass",
         )
         return packed

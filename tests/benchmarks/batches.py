@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 
+from tests.benchmarks.children import MODES
 from tests.benchmarks.figures import rate_figure, speed_figure
 from tests.benchmarks.lumps import (
-    MODE_NAMES,
     OURS,
     PACKAGES,
     SERIALIZERS,
@@ -77,7 +77,7 @@ def measure(effort):
 
 
 def _judge(mode, samples):
-    where = MODE_NAMES[mode]
+    where = MODES[mode]
     return [
         speed_figure(
             f"batches-speed-{mode}",

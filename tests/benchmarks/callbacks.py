@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 
-from tests.benchmarks.children import NOT_HERE, Placement, forked, modes_here
+from tests.benchmarks.children import MODES, NOT_HERE, Placement, forked, modes_here
 from tests.benchmarks.figures import missing_figure, ratio_figure
-from tests.benchmarks.lumps import LUMP_MODES, MODE_NAMES
+from tests.benchmarks.lumps import LUMP_MODES
 from tests.benchmarks.model_hosts import make_host
 from tests.benchmarks.rounds import in_turns, pooled
 
@@ -36,7 +36,7 @@ def measure(effort):
     times = {mode: pooled([launch[mode] for launch in launches]) for mode in here}
     for mode in LUMP_MODES:
         for place, (name, (title, goal, about)) in enumerate(_ABOUT.items()):
-            key, title = f"callbacks-{mode}-{place}", title.format(MODE_NAMES[mode])
+            key, title = f"callbacks-{mode}-{place}", title.format(MODES[mode])
             if mode in here:
                 samples = {x: times[mode][x] for x in (name, _PLAIN)}
                 figures.append({**ratio_figure(key, title, goal, samples), "about": about})

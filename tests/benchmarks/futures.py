@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 
+from tests.benchmarks.children import MODES
 from tests.benchmarks.figures import rate_figure
 from tests.benchmarks.hosts import pipe_echo
 from tests.benchmarks.lumps import (
-    MODE_NAMES,
     OURS,
     SERIALIZERS,
     Lump,
@@ -94,7 +94,7 @@ def _judge(mode, samples):
     return [
         rate_figure(
             f"futures-{mode}",
-            f"1000 futures in flight on one connection, pickle, {MODE_NAMES[mode]}, as a share of "
+            f"1000 futures in flight on one connection, pickle, {MODES[mode]}, as a share of "
             "the rate of multiprocessing.Pipe",
             1,
             samples,

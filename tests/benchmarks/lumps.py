@@ -14,7 +14,7 @@ import socket
 from time import perf_counter
 from typing import NamedTuple
 
-from tests.benchmarks.children import Placement, forked, modes_here
+from tests.benchmarks.children import MODES, NOT_HERE, Placement, forked, modes_here
 from tests.benchmarks.figures import missing_figure
 from tests.benchmarks.model_hosts import make_host
 from tests.benchmarks.rounds import pooled
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     Samples = dict[str, list[float]]
 
 LUMP_MODES = ("free", "one")
-MODE_NAMES = {"free": "unpinned", "one": "both on one CPU"}
 OURS = "pyroipc, pickle"
 SERIALIZERS = ("pickle", "marshal", "msgpack", "json", "serpent")
 PACKAGES = {"pyroipc": "pyroipc", "Pyro4": "Pyro4", "Pyro5": "Pyro5.api"}
@@ -211,7 +210,7 @@ class Section(NamedTuple):
         present = {name: make for name, make in self.others.items() if is_installed(name)}
         peers = in_modes(present, effort, effort.peer_launches, effort.lump_peer_rounds)
         figures += [
-            missing_figure(f"{self.key}-{mode}", f"{self.what}, {MODE_NAMES[mode]}", None, "")
+            missing_figure(f"{self.key}-{mode}", f"{self.what}, {MODES[mode]}", None, NOT_HERE)
             for mode in LUMP_MODES
             if mode not in main
         ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tests.benchmarks.children import MODES
 from tests.benchmarks.figures import rate_figure
 from tests.benchmarks.lumps import (
-    MODE_NAMES,
     OURS,
     SERIALIZERS,
     Lump,
@@ -72,7 +72,7 @@ def _judge(mode, samples):
     return [
         rate_figure(
             f"oneways-{mode}",
-            f"1000 oneway calls, pickle, {MODE_NAMES[mode]}, as a share of the rate of "
+            f"1000 oneway calls, pickle, {MODES[mode]}, as a share of the rate of "
             "multiprocessing.Pipe",
             0.85,
             samples,

@@ -9,9 +9,13 @@ from tests.benchmarks.figures import number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+    from typing import Any
 
     from tests.benchmarks.report import Results
+
+    Times = dict[str, dict[str, list[float]]]
 
 _COLOURS = {"one": "#8da0cb", "two": "#66c2a5", "free": "#fc8d62"}
 _INK = "#444444"
@@ -19,6 +23,8 @@ _INK = "#444444"
 
 def draw(path: Path, results: Results) -> None:
     """Draw the time of a call for each contestant, and write it as the file's ending says.
+
+    Below it, if they were measured: how much of the object model's work is done in a second.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -35,27 +41,42 @@ def draw(path: Path, results: Results) -> None:
     mpl.use("agg")
     # Text stays text, and the same results give the same bytes.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pyroipc", "font.size": 9}):
-        _draw(path, peers)
+        _draw(path, peers, results["rates"])
 
 
-def _draw(path: Path, peers: dict[str, dict[str, list[float]]]) -> None:
+def _draw(path: Path, peers: Times, rates: dict[str, tuple[str, Times]]) -> None:
     from matplotlib.figure import Figure
 
-    names = list(next(iter(peers.values())))
-    figure = Figure(figsize=(8.5, 0.42 * len(names) + 1), layout="constrained")
-    axes = figure.subplots()
-    height = 0.8 / len(peers)
-    for index, (mode, samples) in enumerate(peers.items()):
-        places = [place - 0.4 + height * (index + 0.5) for place in range(len(names))]
-        times = [statistics.median(samples[name]) for name in names]
-        bars = axes.barh(places, times, height, label=MODES[mode], color=_COLOURS[mode])
-        labels = [number(time) for time in times]
-        axes.bar_label(bars, labels, padding=2, fontsize=6.5, color=_INK)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel("µs for echo(42) to a forked child and back (shorter is better)")
-    axes.legend(loc="upper right", frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    heights = [len(next(iter(times.values()))) for times in (peers, *_times(rates))]
+    figure = Figure(figsize=(8.5, 0.42 * sum(heights) + len(heights)), layout="constrained")
+    first, *others = figure.subplots(
+        len(heights), squeeze=False, gridspec_kw={"height_ratios": heights}
+    )[:, 0]
+    _draw_bars(first, peers, statistics.median)
+    first.set_xlabel("µs for echo(42) to a forked child and back (shorter is better)")
+    for axes, (what, times) in zip(others, rates.values(), strict=True):
+        _draw_bars(axes, times, lambda samples: 1e3 / statistics.median(samples))
+        axes.set_xscale("log")
+        axes.set_xlabel(f"thousands of {what}, in a second (longer is better)")
     figure.patch.set_facecolor("white")
     metadata = {"Date": None} if path.suffix == ".svg" else None
     figure.savefig(path, metadata=metadata, dpi=150)
+
+
+def _times(rates: dict[str, tuple[str, Times]]) -> list[Times]:
+    return [times for _, times in rates.values()]
+
+
+def _draw_bars(axes: Any, times: Times, value: Callable[[list[float]], float]) -> None:
+    names = list(next(iter(times.values())))
+    height = 0.8 / len(times)
+    for index, (mode, samples) in enumerate(times.items()):
+        places = [place - 0.4 + height * (index + 0.5) for place in range(len(names))]
+        values = [value(samples[name]) for name in names]
+        bars = axes.barh(places, values, height, label=MODES[mode], color=_COLOURS[mode])
+        labels = [number(one) for one in values]
+        axes.bar_label(bars, labels, padding=2, fontsize=6.5, color=_INK)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.legend(loc="best", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)

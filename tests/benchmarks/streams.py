@@ -9,10 +9,9 @@ import socket
 import threading
 from pathlib import Path
 
-from tests.benchmarks.children import Placement, forked
+from tests.benchmarks.children import MODES, Placement, forked
 from tests.benchmarks.figures import exact_figure, missing_figure, rate_figure, speed_figure
 from tests.benchmarks.lumps import (
-    MODE_NAMES,
     OURS,
     SERIALIZERS,
     Lump,
@@ -94,7 +93,7 @@ def measure(effort):
 
 
 def _judge(mode, samples):
-    where = MODE_NAMES[mode]
+    where = MODES[mode]
     against = {OURS: samples[OURS], _PIPE: samples[_PIPE]}
     return [
         speed_figure(

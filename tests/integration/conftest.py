@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from pyroipc.client import janitor
 from tests.support.leaks import lasting_differences, resources
+
+janitor.start()  # one thread for the life of the process, from the first reference on
 
 
 @pytest.fixture(autouse=True)

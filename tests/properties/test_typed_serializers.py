@@ -36,11 +36,20 @@ scalars = st.one_of(
     st.ip_addresses().map(ipaddress.ip_network), st.sampled_from([*Color, *Access, Access.READ | Access.WRITE]),
     st.builds(Order, st.integers(), st.none()),
 )  # fmt: skip
+
+
+def is_equal_to_itself(value):
+    try:
+        return value == value and hash(value) is not None
+    except (ArithmeticError, TypeError):  # a signaling nan
+        return False
+
+
 keys = st.recursive(
-    scalars.filter(lambda value: value == value),
+    scalars.filter(is_equal_to_itself),
     lambda inner: st.lists(inner, max_size=4).map(tuple) | st.frozensets(inner, max_size=4),
     max_leaves=5,
-).filter(lambda value: repr(value).count("sNaN") == 0)
+)
 values = st.recursive(
     scalars | st.binary().map(bytearray) | st.lists(st.floats()).map(lambda items: array("d", items)),
     lambda inner: st.one_of(
@@ -63,21 +72,16 @@ def _registered():
         unregister_class(cls)
 
 
-def equal(left, right):
-    """Compare down to nan, which ``same`` does not see in the parts of odd containers."""
-    return same(left, right) or (type(left) is type(right) and repr(left) == repr(right))
-
-
 @pytest.mark.parametrize("name", NAMES)
 @given(value=values)
 @settings(max_examples=250)
 def test_what_is_sent_is_what_arrives(name, value):
     serializer = typed(name)
     back = serializer.loads(serializer.dumps(value))
-    assert equal(back, value)
+    assert same(back, value)
     call = serializer.loads_call(serializer.dumps_call("o", "m", (value, 1), {"k": value, "@": 2}))
-    assert equal(call[2][0], value)
-    assert equal(call[3], {"k": value, "@": 2})
+    assert same(call[2][0], value)
+    assert same(call[3], {"k": value, "@": 2})
 
 
 @pytest.mark.parametrize("name", NAMES)
