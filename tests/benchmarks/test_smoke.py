@@ -257,12 +257,3 @@ def test_the_plot_needs_matplotlib_and_says_so(tmp_path, results, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(ImportError, match="pip install"):
         draw(tmp_path / "plot.svg", results)
-
-
-def test_the_plot_shows_the_peers_and_the_rates(tmp_path, results):
-    from tests.benchmarks.plot import draw
-
-    draw(tmp_path / "plot.svg", results)
-    drawn = (tmp_path / "plot.svg").read_text(encoding="utf-8")
-    assert "µs for echo(42)" in drawn
-    assert "thousands of lumps of work" in drawn

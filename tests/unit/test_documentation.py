@@ -21,6 +21,7 @@ from pyroipc.errors import SerializeError
 from pyroipc.protocol import state
 from pyroipc.protocol.hello import Hello
 from pyroipc.serializers import table
+from pyroipc.serializers.base import PeerImage
 from pyroipc.wire import message as wire_message
 from pyroipc.wire.message import Limits
 from pyroipc.wire.native import Decoder, encode
@@ -147,7 +148,7 @@ def test_what_arrives(row):
 
 
 def what_arrives(value, name) -> str:
-    serializer = table.get(name)
+    serializer = table.get(name).for_connection(PeerImage())
     try:
         arrived = serializer.loads(serializer.dumps(value))
     except SerializeError:
