@@ -11,8 +11,9 @@ from pyroipc.serializers import main_names as _main_names  # noqa: F401
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyroipc.client.batch import BatchProxy, batch
+    from pyroipc.client.batch import BatchProxy, BatchResults, batch
     from pyroipc.client.proxy import Proxy
+    from pyroipc.client.streams import RemoteIterator
     from pyroipc.context import current_context
     from pyroipc.errors import (
         CommunicationError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         unregister_class_to_dict,
         unregister_dict_to_class,
     )
+    from pyroipc.serializers.typed_classes import register_class, unregister_class
     from pyroipc.server.daemon import Daemon, DaemonObject
     from pyroipc.server.exposure import behavior, callback, expose, oneway
     from pyroipc.settings import Settings, config
@@ -50,6 +52,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BatchProxy",
+    "BatchResults",
     "CommunicationError",
     "ConnectionClosedError",
     "Daemon",
@@ -64,6 +67,7 @@ __all__ = [
     "Proxy",
     "PyroError",
     "RemoteError",
+    "RemoteIterator",
     "SecurityError",
     "SerializeError",
     "SerializedBlob",
@@ -83,15 +87,18 @@ __all__ = [
     "format_traceback",
     "get_pyro_traceback",
     "oneway",
+    "register_class",
     "register_class_to_dict",
     "register_dict_to_class",
     "spawn",
+    "unregister_class",
     "unregister_class_to_dict",
     "unregister_dict_to_class",
 ]
 
 _WHERE = {
     "BatchProxy": "pyroipc.client.batch:BatchProxy",
+    "BatchResults": "pyroipc.client.batch:BatchResults",
     "CommunicationError": "pyroipc.errors:CommunicationError",
     "ConnectionClosedError": "pyroipc.errors:ConnectionClosedError",
     "Daemon": "pyroipc.server.daemon:Daemon",
@@ -106,6 +113,7 @@ _WHERE = {
     "Proxy": "pyroipc.client.proxy:Proxy",
     "PyroError": "pyroipc.errors:PyroError",
     "RemoteError": "pyroipc.errors:RemoteError",
+    "RemoteIterator": "pyroipc.client.streams:RemoteIterator",
     "SecurityError": "pyroipc.errors:SecurityError",
     "SerializeError": "pyroipc.errors:SerializeError",
     "SerializedBlob": "pyroipc.protocol.blobs:SerializedBlob",
@@ -124,9 +132,11 @@ _WHERE = {
     "format_traceback": "pyroipc.protocol.remote_errors:format_traceback",
     "get_pyro_traceback": "pyroipc.protocol.remote_errors:get_pyro_traceback",
     "oneway": "pyroipc.server.exposure:oneway",
+    "register_class": "pyroipc.serializers.typed_classes:register_class",
     "register_class_to_dict": "pyroipc.serializers.classes:register_class_to_dict",
     "register_dict_to_class": "pyroipc.serializers.classes:register_dict_to_class",
     "spawn": "pyroipc.process.spawning:spawn",
+    "unregister_class": "pyroipc.serializers.typed_classes:unregister_class",
     "unregister_class_to_dict": "pyroipc.serializers.classes:unregister_class_to_dict",
     "unregister_dict_to_class": "pyroipc.serializers.classes:unregister_dict_to_class",
 }

@@ -9,7 +9,9 @@ are called here, too: the thread that receives an answer must not run code of th
 from __future__ import annotations
 
 import sys
-from _queue import SimpleQueue  # the C part of queue
+from _queue import Empty, SimpleQueue  # the C part of queue
+from collections import deque
+from time import monotonic
 
 from pyroipc.client import sharing
 
@@ -27,6 +29,32 @@ def later(function: Callable[..., object], *args: Any) -> None:
     _tasks.put((function, args))
 
 
+def later_on(seconds: float, function: Callable[..., object], *args: Any) -> None:
+    """Have the janitor call a function after a while, the same for all such calls."""
+    _tasks.put((_wait_for, (monotonic() + seconds, function, args)))
+
+
+_waiting: deque[tuple[float, Callable[..., object], tuple[Any, ...]]] = deque()
+
+
+def _wait_for(when: float, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+    _waiting.append((when, function, args))
+
+
+def _next() -> tuple[Callable[..., object], tuple[Any, ...]]:
+    """Return what is to be done next; wait until there is something."""
+    while True:
+        timeout = None
+        if _waiting:
+            timeout = _waiting[0][0] - monotonic()
+            if timeout <= 0:
+                return _waiting.popleft()[1:]
+        try:
+            return _tasks.get(timeout=timeout)
+        except Empty:
+            pass
+
+
 def start() -> None:
     """Start the janitor, if it does not run yet; not to be called from a finalizer."""
     global _started
@@ -39,7 +67,7 @@ def start() -> None:
 
 def _work() -> None:
     while True:
-        function, args = _tasks.get()
+        function, args = _next()
         try:
             function(*args)
         except BaseException:  # noqa: BLE001 - one that fails must not keep the others from it
@@ -50,6 +78,7 @@ def _work() -> None:
 def _after_fork_in_child() -> None:
     global _tasks, _started
     _tasks = SimpleQueue()
+    _waiting.clear()
     _started = False
 
 

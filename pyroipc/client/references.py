@@ -121,6 +121,9 @@ def _release(
 types: dict[type, int] = {}
 """The types of the objects that are registered in this process, and how many there are of each."""
 _hosts: weakref.WeakSet[Host] = weakref.WeakSet()
+_GRACE_SECONDS = 0.2
+"""How long an object stays that the peer has let go: an answer that it made may bring it home."""
+_FORMER_MAX = 1000
 _RELEASE = plain_prefix(RELEASE, 0, 0)
 
 
@@ -169,10 +172,12 @@ class References:
     """
 
     __slots__ = (
+        "_changes",
+        "_former",
         "_imports",
+        "_leaving",
         "_lock",
         "_session",
-        "_undoing",
         "allowed_classes",
         "conversation",
         "entries",
@@ -187,7 +192,9 @@ class References:
         self._session = weakref.ref(session)
         # Reentrant: a signal handler, or a finalizer, may send objects as well.
         self._lock = RLock()
-        self._undoing: set[int] = set()  # threads that run take_back
+        self._changes: dict[int, int] = {}  # by what threads count that run take_back
+        self._leaving: dict[str, Exported] = {}
+        self._former: dict[str, weakref.ref[Any]] = {}
         self.conversation = 0
         """The number of the conversation; references of another one mean nothing."""
         self.types = types
@@ -252,11 +259,9 @@ class References:
         for host in sharing.members_of(_hosts):
             found = host.export(value, session)
             if found is not None:
-                if self._undoing and get_ident() in self._undoing:
-                    return self._undone(found)
                 with self._lock:
                     exported = self._noted(found)
-                    exported.count += 1
+                    exported.count += self._changes.get(get_ident(), 1)
                 host.attach(session)
                 return exported
         return None
@@ -268,41 +273,78 @@ class References:
             dumps: what encoded it; called once more.
             args: its arguments.
         """
-        me = get_ident()
-        if not self.exports or me in self._undoing:
+        if not self.exports:
             return
-        self._undoing.add(me)
+        me = get_ident()
+        change = self._changes.get(me, 1)
+        self._changes[me] = -change
         try:
             dumps(*args)
         except Exception:  # noqa: BLE001, S110 - as it failed before
             pass
         finally:
-            self._undoing.discard(me)
-            gone: list[Exported] = []
-            for object_id in list(self.exports):
-                self._count(object_id, 0, gone)
-            _let_go(gone)
-
-    def _undone(self, found: Exported) -> Exported:
-        with self._lock:
-            for exported in self.exports.values():
-                if exported.target is found.target and exported.origin is found.origin:
-                    exported.count -= 1
-                    return exported
-        return found
+            if change == 1:
+                self._changes.pop(me, None)
+                self._sweep()
+            else:
+                self._changes[me] = change
 
     def withdraw(self, data: list[Any]) -> None:
         """Uncount what ``encode`` returned: it was only a try."""
         if data[0] == "ref":
-            if self._undoing and get_ident() in self._undoing:
-                with self._lock:
-                    exported = self.exports.get(data[1])
-                    if exported is not None:
-                        exported.count += 1
-                return
-            gone: list[Exported] = []
-            self._count(data[1], -1, gone)
-            _let_go(gone)
+            change = self._changes.get(get_ident(), 1)
+            with self._lock:
+                exported = self.exports.get(data[1])
+                if exported is not None:
+                    exported.count -= change
+            if change == 1:
+                self._sweep()
+
+    def withdraw_reduced(self, reduced: str | tuple[Any, ...]) -> None:
+        """Uncount what ``reduce`` returned: it was only a try."""
+        if reduced[0] is arrive:
+            self.withdraw(reduced[1][1])  # type: ignore[index]
+
+    def _sweep(self) -> None:
+        """Let go what the peer does not hold any more."""
+        with self._lock:
+            gone = [exported for exported in self.exports.values() if exported.count <= 0]
+            for exported in gone:
+                del self.exports[exported.object_id]
+                self.entries.pop(exported.object_id, None)
+                # It may be on its way home: what was received is decoded after this perhaps.
+                self._leaving[exported.object_id] = exported
+        if gone:
+            janitor.start()
+            janitor.later_on(_GRACE_SECONDS, self._leave, gone)
+
+    def _leave(self, gone: list[Exported]) -> None:
+        """Drop objects; by the janitor, for the end of an object may run anything."""
+        for exported in gone:
+            if self._leaving.get(exported.object_id) is exported:
+                del self._leaving[exported.object_id]
+                try:
+                    self._former[exported.object_id] = weakref.ref(exported.target)
+                except TypeError:
+                    pass
+        if len(self._former) > _FORMER_MAX:
+            former = {key: known for key, known in self._former.items() if known() is not None}
+            self._former = former
+        gone.clear()
+
+    def _home(self, object_id: str) -> object:
+        """Return an object of this end that came home."""
+        if object_id not in self.exports:
+            leaving = self._leaving.get(object_id)
+            if leaving is not None:
+                return leaving.target
+            former = self._former.get(object_id)
+            target = None if former is None else former()
+            if target is not None:
+                return target
+        if self.find_home is None:
+            raise SerializeError(f"object {object_id!r} is not here: nothing is hosted")
+        return self.find_home(object_id)
 
     def _noted(self, found: Exported) -> Exported:
         """Return the export of this object, under an id that is no other object's here."""
@@ -328,21 +370,14 @@ class References:
 
     def released(self, payload: Buffer) -> None:
         """Take note of what the peer has no more use for: lines of a count and an object id."""
-        gone: list[Exported] = []
         for line in bytes(payload).decode("utf-8", "replace").split("\n"):
             count, _, object_id = line.partition(" ")
             if count.isdecimal() and len(count) < 10:
-                self._count(object_id, -int(count), gone)
-        _let_go(gone)
-
-    def _count(self, object_id: str, change: int, gone: list[Exported]) -> None:
-        with self._lock:
-            exported = self.exports.get(object_id)
-            if exported is not None:
-                exported.count += change
-                if exported.count <= 0:
-                    gone.append(self.exports.pop(object_id))
-                    self.entries.pop(object_id, None)
+                with self._lock:
+                    exported = self.exports.get(object_id)
+                    if exported is not None:
+                        exported.count -= int(count)
+        self._sweep()
 
     # --- in --------------------------------------------------------------------------------------
 
@@ -355,9 +390,7 @@ class References:
         session = self._session()
         match data:
             case ["home", str(object_id)] if session is not None:
-                if self.find_home is None:
-                    raise SerializeError(f"object {object_id!r} is not here: nothing is hosted")
-                return self.find_home(object_id)
+                return self._home(object_id)
             case ["ref", str(object_id), int(class_key)] if session is not None:
                 return self._import(session, object_id, class_key)
         raise SerializeError("this is not a reference to an object")
@@ -407,17 +440,13 @@ class References:
             proxies = [reference() for reference in self._imports.values()]
             self._imports.clear()
             self.metadata.clear()
+            self._former.clear()
         for proxy in proxies:
             if proxy is not None:
                 proxy._pyro_forget()  # noqa: SLF001
-        _let_go(gone)
-
-
-def _let_go(gone: list[Exported]) -> None:
-    """Drop objects, but not here: the end of an object may run anything."""
-    if gone:
-        janitor.start()
-        janitor.later(gone.clear)
+        if gone:
+            janitor.start()
+            janitor.later(gone.clear)  # not here: the end of an object may run anything
 
 
 def arrive(token: str, data: list[Any]) -> object:

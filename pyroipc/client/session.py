@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _PONG = plain_prefix(PONG, 0, 0)
 _CANCEL = plain_prefix(CANCEL, 0, STREAM)
+_CANCEL_SECONDS = 0.2
 _STREAM_CONTROL = (CREDIT, CANCEL)
 
 
@@ -251,7 +252,10 @@ class Session(Exchange):
     def chunks_of(self, request_id: int) -> Chunks:
         """Return what takes the items of the stream that this request has opened."""
         chunks = self.sinks.get(request_id)
-        return chunks if isinstance(chunks, Chunks) else Chunks()
+        if not isinstance(chunks, Chunks):
+            chunks = Chunks()
+            chunks.fail(ConnectionClosedError("the conversation has ended"))
+        return chunks
 
     def _forget_items(self, request_id: int) -> None:
         """Close a stream that nobody will read, if this request has opened one."""
@@ -260,12 +264,21 @@ class Session(Exchange):
             janitor.later(self.cancel_stream, request_id)
 
     def cancel_stream(self, request_id: int) -> None:
-        """Tell the peer to close a stream, unless that is over already."""
-        if self.sinks.pop(request_id, None) is not None and self.is_open:
-            try:
-                self.post(encode_plain(_CANCEL, request_id, b""), None)
-            except CommunicationError:
-                pass  # then it is over anyway
+        """Tell the peer to close a stream, unless that is over already; any thread."""
+        sink = self.sinks.pop(request_id, None)
+        if sink is not None:
+            sink.fail(ConnectionClosedError("the stream was closed at this end"))
+            self._send_cancel(request_id)
+
+    def _send_cancel(self, request_id: int) -> None:
+        try:
+            if self.is_open:
+                self.post(encode_plain(_CANCEL, request_id, b""), monotonic() + _CANCEL_SECONDS)
+        except TimeoutError:  # the peer does not read now; nobody is to wait for it
+            janitor.start()
+            janitor.later_on(_CANCEL_SECONDS, self._send_cancel, request_id)
+        except CommunicationError:
+            pass  # then it is over anyway
 
     def _drop_late_answer(self, request_id: int) -> None:
         self._forget_items(request_id)

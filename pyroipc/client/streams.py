@@ -1,8 +1,8 @@
 """Remote iterators at the calling end.
 
-The items of a stream are pushed by the other end, in chunks, as far as this end gives credit for
-them (:mod:`pyroipc.server.loops.streams` has the whole story). They wait here until somebody asks
-for them; whoever fetches a chunk gives credit for another one.
+The items of a stream are pushed by the other end, in chunks, of which at most STREAM_WINDOW are on
+their way (:mod:`pyroipc.server.loops.streams` has the whole story). They wait here until somebody
+asks for them; whoever fetches a chunk tells the other end, which makes room for another one.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import os
 import threading
 import weakref
 from collections import deque
+from time import monotonic
 
 from pyroipc.client import janitor
+from pyroipc.client.peers import fresh_copy
 from pyroipc.errors import (
     CommunicationError,
     ConnectionClosedError,
@@ -23,12 +25,12 @@ from pyroipc.errors import (
     TimeoutError,
 )
 from pyroipc.protocol.calls import DAEMON_NAME
-from pyroipc.wire.message import CREDIT, END, ERROR, STREAM
+from pyroipc.wire.message import CREDIT, END, ERROR, ONEWAY, STREAM
 from pyroipc.wire.native import encode_plain, plain_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
     from typing import Any, Self
 
@@ -40,6 +42,23 @@ if TYPE_CHECKING:
 __all__ = ["RemoteIterator", "open_stream"]
 
 _CREDIT = plain_prefix(CREDIT, 0, STREAM)
+
+
+class _Items(deque[object]):
+    """Items that nobody has asked for yet.
+
+    Args:
+        items: the items.
+        end: the number of the item that follows them.
+        origin: the message that brought them, until that has been put away.
+    """
+
+    __slots__ = ("end", "origin")
+
+    def __init__(self, items: Iterable[object], end: int, origin: Message | None = None) -> None:
+        super().__init__(items)
+        self.end = end
+        self.origin = origin
 
 
 class RemoteIterator:
@@ -55,21 +74,17 @@ class RemoteIterator:
     def __init__(self, proxy: Proxy[Any], codec: CallCodec, token: str, request_id: int) -> None:
         self._proxy = proxy
         self._token = token
-        self._next_number = 0  # of the item that follows those in _items
-        self._items: deque[Any] = deque()
+        self._items = _Items((), 0)
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._is_over = False
-        self._last_word: BaseException | None = None
-        self._attach(codec, request_id)
+        self._attach(proxy._pyro_connected(), codec, request_id)
 
-    def _attach(self, codec: CallCodec, request_id: int) -> None:
+    def _attach(self, session: Session, codec: CallCodec, request_id: int) -> None:
         """Take the items that come as answers to this request."""
-        session: Session = self._proxy._pyro_connected()
-        self._codec = codec
-        self._session = session
-        self._request_id = request_id
+        self._session, self._codec, self._request_id = session, codec, request_id
         self._chunks = session.chunks_of(request_id)
+        self._told = self._items.end  # up to where the peer knows that items were taken
         janitor.start()
         self._finalizer = weakref.finalize(
             self, janitor.later, _cancel, weakref.ref(session), request_id, self._pid
@@ -91,49 +106,76 @@ class RemoteIterator:
             TimeoutError: none came within the ``_pyroTimeout`` of the proxy.
             Exception: what the remote iterator raised.
         """
-        items = self._items
         while True:
             # Two threads may meet here; popleft gives an item to one of them.
             try:
-                return items.popleft()
+                return self._items.popleft()
             except IndexError:
                 pass
             if self._pid != os.getpid():
                 raise ForkedConnectionError("this remote iterator belongs to the parent process")
             with self._lock:
-                if not items and not self._fetch():
+                if not self._items and not self._fetch():
                     raise StopIteration
 
     def _fetch(self) -> bool:
         """Fetch the next chunk; False at the end.
 
+        A signal handler may raise at any moment. So a chunk stays where it is until its items have
+        been stored, with their number, in one step.
+
         Raises:
             Exception: as :meth:`__next__`.
         """
-        if self._last_word is not None:
-            error, self._last_word = self._last_word, None
-            raise error
-        if self._is_over:
+        if not self._await_chunk():
             return False
-        self._await_chunk()
-        message = self._chunks.messages.popleft()
+        messages = self._chunks.messages
+        message = messages[0]
         if message.flags & END:
             return self._end(message)
+        if message is not self._items.origin:
+            self._items = self._read(message)
+        messages.popleft()
+        self._items.origin = None
+        if self._is_over:  # closed meanwhile
+            self._items.clear()
+            return False
+        if not (messages and messages[-1].flags & END):
+            self._give_credit()
+        return True
+
+    def _read(self, message: Message) -> _Items:
+        """Return the items of a chunk.
+
+        Raises:
+            SerializeError: they cannot be decoded.
+            ProtocolError: they are not those that come next.
+        """
         try:
-            number, items = self._codec.loads(message.payload)  # type: ignore[misc]
+            data: Any = self._codec.loads(message.payload)
         except Exception as failure:
             self.close()
             raise self._codec.load_failed(failure) from failure
-        if number != self._next_number or type(items) is not list or not items:
-            self.close()
-            raise ProtocolError("the items of a stream came in the wrong order")
-        self._next_number += len(items)
-        self._items.extend(items)
-        try:
-            self._session.post(encode_plain(_CREDIT, self._request_id, b"1"), None)
-        except CommunicationError:
-            pass  # the next item, if somebody wants one, tells
-        return True
+        match data:
+            case [int(number), list(items)] if items and number == self._items.end:
+                return _Items(items, number + len(items), message)
+        self.close()
+        raise ProtocolError("the items of a stream came in the wrong order")
+
+    def _give_credit(self) -> None:
+        """Tell the peer up to where items were taken, if it does not know that."""
+        end = self._items.end
+        if self._told != end and self._session.is_open:
+            data = encode_plain(_CREDIT, self._request_id, b"%d" % end)
+            try:
+                self._session.post(data, self._deadline())
+                self._told = end
+            except CommunicationError:
+                pass  # it is told before the next wait, or there is nobody to be told
+
+    def _deadline(self) -> float | None:
+        timeout = self._proxy._pyroTimeout
+        return None if timeout is None else monotonic() + timeout
 
     def _end(self, message: Message) -> bool:
         """Take the last message; False if it says that there are no more items.
@@ -141,32 +183,31 @@ class RemoteIterator:
         Raises:
             Exception: what the remote iterator raised.
         """
+        error = None
+        if message.flags & ERROR:
+            from pyroipc.protocol.remote_errors import load_error  # when first needed
+
+            error = load_error(message.payload, self._codec.serializer)
         self._is_over = True
         self._finalizer.detach()
         self._session.sinks.pop(self._request_id, None)
-        if not message.flags & ERROR:
-            return False
-        from pyroipc.protocol.remote_errors import load_error  # when first needed
+        if error is not None:
+            raise error
+        return False
 
-        raise load_error(message.payload, self._codec.serializer)
-
-    def _await_chunk(self) -> None:
-        """Wait until a chunk is there.
+    def _await_chunk(self) -> bool:
+        """Wait until a chunk is there; False if there will be none because this is over.
 
         Raises:
             ConnectionClosedError, TimeoutError: none will come, or none came in time.
         """
-        if not self._chunks.messages and self._chunks.error is not None:
-            self._resume(self._chunks.error)
-        from time import monotonic
-
-        timeout = self._proxy._pyroTimeout
-        deadline = None if timeout is None else monotonic() + timeout
-        if not self._session.await_sink(self._chunks, deadline):
-            raise TimeoutError("no item of the stream came in time")
-        if not self._chunks.messages:
-            assert self._chunks.error is not None
-            raise self._chunks.error
+        while not (self._is_over or self._chunks.messages):
+            if self._chunks.error is not None:
+                self._resume(self._chunks.error)
+            self._give_credit()
+            if not self._session.await_sink(self._chunks, self._deadline()):
+                raise TimeoutError("no item of the stream came in time")
+        return not self._is_over
 
     def _resume(self, error: PyroError) -> None:
         """Ask for the rest of the stream over another conversation, if there is one.
@@ -175,31 +216,27 @@ class RemoteIterator:
             ConnectionClosedError: there is none.
             PyroError: the stream did not linger.
         """
-        session = self._proxy._pyroConnection
-        if session is None:
+        if self._session.is_over:
+            raise fresh_copy(error)
+        if self._proxy._pyroConnection is None:
             raise ConnectionClosedError(
                 "the proxy for this stream result has been closed; after _pyroReconnect() it goes "
                 f"on, if it lingers ({error})"
             ) from error
         try:
             rest = self._proxy._pyroInvoke(
-                "resume_stream", (self._token, self._next_number), {}, 0, DAEMON_NAME
+                "resume_stream", (self._token, self._items.end), {}, 0, DAEMON_NAME
             )
         except CommunicationError:
             raise
         except PyroError:
             self._is_over = True
             raise
-        assert isinstance(rest, RemoteIterator)
+        if not isinstance(rest, RemoteIterator):
+            raise ProtocolError("the peer does not go on with a stream when it is asked to")
         rest._finalizer.detach()
         self._finalizer.detach()
-        session = rest._session
-        self._codec, self._session, self._request_id = rest._codec, session, rest._request_id
-        self._chunks = rest._chunks
-        self._finalizer = weakref.finalize(
-            self, janitor.later, _cancel, weakref.ref(session), self._request_id, self._pid
-        )
-        self._finalizer.atexit = False
+        self._attach(rest._session, rest._codec, rest._request_id)
 
     # --- closing -------------------------------------------------------------------------------
 
@@ -210,7 +247,13 @@ class RemoteIterator:
         self._is_over = True
         self._items.clear()
         self._finalizer.detach()
-        self._session.cancel_stream(self._request_id)
+        if self._chunks.error is None:
+            self._session.cancel_stream(self._request_id)
+        elif self._proxy._pyroConnection is not None:  # it lingers
+            try:
+                self._proxy._pyroInvoke("end_stream", (self._token,), {}, ONEWAY, DAEMON_NAME)
+            except PyroError:
+                pass  # then its time will come
 
     def __enter__(self) -> Self:
         return self
@@ -225,7 +268,7 @@ class RemoteIterator:
 
     def __repr__(self) -> str:
         state = "over" if self._is_over else "open"
-        return f"<remote iterator, {state}, {self._next_number - len(self._items)} items read>"
+        return f"<remote iterator, {state}, {self._items.end - len(self._items)} items read>"
 
 
 def _cancel(reference: weakref.ref[Session], request_id: int, pid: int) -> None:

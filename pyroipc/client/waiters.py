@@ -6,6 +6,9 @@ import threading
 from collections import deque
 from time import monotonic
 
+from pyroipc.errors import ProtocolError
+from pyroipc.protocol.calls import STREAM_WINDOW
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyroipc.errors import PyroError
@@ -97,8 +100,17 @@ class Chunks(Sink):
         return bool(self.messages) or self.error is not None
 
     def deliver(self, message: Message) -> None:
-        """Take a chunk."""
-        self.messages.append(message)
+        """Take a chunk.
+
+        Raises:
+            ProtocolError: the peer sends more than this end has room for.
+        """
+        messages = self.messages
+        if messages and messages[-1] is message:  # a signal handler has raised in here
+            return
+        if len(messages) > STREAM_WINDOW:  # one more, for the end
+            raise ProtocolError("the peer sends more items than it was given credit for")
+        messages.append(message)
         self.wake_watchers()
 
     def fail(self, error: PyroError) -> None:

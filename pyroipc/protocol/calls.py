@@ -39,8 +39,8 @@ DAEMON_NAME = "Pyro.Daemon"
 GET_ATTRIBUTE = "__getattr__"
 SET_ATTRIBUTE = "__setattr__"
 """The members of the call that reads and writes a remote attribute, as Pyro names them."""
-FIRST_CREDIT = 4
-"""How many chunks of a stream may come before the first credit."""
+STREAM_WINDOW = 4
+"""How many chunks of a stream may have been sent and not be taken by the reader."""
 BATCH_MEMBER = "<batch>"
 """The member that stands for all calls of a batch, as Pyro names it."""
 

@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 
         def reduce(self, value: object) -> str | tuple[Any, ...]:
             """Say how pickle is to send a value of one of ``types``, as ``__reduce__`` does."""
+
+        def withdraw_reduced(self, reduced: str | tuple[Any, ...]) -> None:
+            """Uncount what ``reduce`` returned: it was only a try."""
+
+        def take_back(self, dumps: Callable[..., object], *args: object) -> None:
+            """Uncount what was counted while this was called, by calling it once more."""
             ...
 
 

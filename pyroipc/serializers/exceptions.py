@@ -316,7 +316,8 @@ def _remote_text(exception: BaseException) -> str:
     text = vars(exception).get("remote_text")
     if isinstance(text, str):
         return text
-    inherited: Any = super(errors.RemoteError, exception)
+    stand_in: Any = exception
+    inherited: Any = super(errors.RemoteError, stand_in)
     return str(inherited.__str__())
 
 

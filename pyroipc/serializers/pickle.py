@@ -176,19 +176,27 @@ class PickleSerializer(Serializer):
 
     def _checked(self, value: object, data: bytes, parts: Iterable[object]) -> bytes:
         """Return *data*, or a pickle by value if it names what the peer does not have."""
-        if len(data) > _LARGE and not _may_name_main(data, parts):
+        again = None if self._table is None else self._table.again()
+        if len(data) > _LARGE and not _may_name_main(data, parts, again):
             return data
         if self._peer.shares_main:
             try:
-                _CheckingPickler(self._peer.generation, self._table).dump(value)
+                _CheckingPickler(self._peer.generation, again).dump(value)
             except _UnknownNameError:
                 pass
             else:
                 return data
-        return self._by_value(value, None)
+        return self._by_value(value, None, again)
 
-    def _by_value(self, value: object, failure: BaseException | None) -> bytes:
+    def _by_value(
+        self, value: object, failure: BaseException | None, table: ReferenceTable | None = None
+    ) -> bytes:
         """Pickle with cloudpickle, after plain pickle raised *failure* or would do wrong.
+
+        Args:
+            value: what is to be sent.
+            failure: what plain pickle raised.
+            table: counts no references, if they were counted already.
 
         Raises:
             SerializeError: cloudpickle cannot do it either, or is not installed.
@@ -204,13 +212,16 @@ class PickleSerializer(Serializer):
             ) from failure
         if isinstance(failure, SerializeError):
             raise failure
-        peer, table = self._peer, self._table
+        peer = self._peer
         plain = tuple(value) if type(value) is _Call else value
+        if failure is not None and self._table is not None:
+            self._table.take_back(self._pickle, plain)
         try:
-            return dumps_by_value(plain, peer, table)
+            return dumps_by_value(plain, peer, table or self._table)
         except _FAILURES as second_failure:
+            again = None if self._table is None else self._table.again()
             _cannot_dump(
-                self, value, second_failure, lambda part: dumps_by_value(part, peer, table)
+                self, value, second_failure, lambda part: dumps_by_value(part, peer, again)
             )
 
 
@@ -320,10 +331,35 @@ class ReferenceTable(dict[type, "Callable[[Any], Any]"]):
     def __init__(self, references: References) -> None:
         self._references = references
 
+    def again(self) -> ReferenceTable:
+        """Return a table for a second look at a value: it counts nothing."""
+        return _UncountedTable(self._references)
+
+    def take_back(self, dumps: Callable[..., object], *args: object) -> None:
+        """Uncount what was counted in vain; see ``References.take_back``."""
+        self._references.take_back(dumps, *args)
+
     def __missing__(self, cls: type) -> Callable[[Any], Any]:
         if cls in self._references.types:
             return self._references.reduce
         return dispatch_table[cls]
+
+
+class _UncountedTable(ReferenceTable):
+    __slots__ = ()
+
+    def __missing__(self, cls: type) -> Callable[[Any], Any]:
+        reduce = super().__missing__(cls)
+        references = self._references
+        if reduce != references.reduce:
+            return reduce
+
+        def uncounted(value: object) -> str | tuple[Any, ...]:
+            reduced = reduce(value)
+            references.withdraw_reduced(reduced)
+            return reduced
+
+        return uncounted
 
 
 class _UnknownNameError(Exception):
@@ -379,7 +415,7 @@ def _is_flat(value: object) -> bool:
 _Function = type(lambda: None)
 
 
-def _may_name_main(data: bytes, parts: Iterable[object]) -> bool:
+def _may_name_main(data: bytes, parts: Iterable[object], table: ReferenceTable | None) -> bool:
     """Search a large pickle for main modules, but not its blocks of bytes, text and numbers.
 
     64 MiB take 30 ms to search, more than to pickle them.
@@ -394,7 +430,12 @@ def _may_name_main(data: bytes, parts: Iterable[object]) -> bool:
         else:
             others.append(part)
     if skipped_bytes > len(data) // 2:
-        data = _dumps(others, 5)
+        file = BytesIO()
+        pickler = _Pickler(file, 5)
+        if table is not None:
+            pickler.dispatch_table = table
+        pickler.dump(others)
+        data = file.getvalue()
     return _MAIN in data
 
 

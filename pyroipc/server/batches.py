@@ -96,4 +96,20 @@ def _encoded(codec: CallCodec, error: BaseException, *, detailed: bool) -> bytes
     try:
         return dump_error(error, codec.serializer, detailed=detailed)
     finally:
-        error.__traceback__ = None
+        drop_frames(error)
+
+
+def drop_frames(error: BaseException) -> None:
+    """Let go of the frames that an exception and its causes hold, and of what is in them.
+
+    There are circles among them, so that it all lived until the collector runs.
+    """
+    known: BaseException | None = error
+    for _ in range(_CAUSES_MAX):
+        if known is None:
+            return
+        known.__traceback__ = None
+        known = known.__cause__ or known.__context__
+
+
+_CAUSES_MAX = 100

@@ -11,7 +11,7 @@ from pyroipc.errors import DaemonError
 from pyroipc.server.dispatcher import Instances
 from pyroipc.server.exposure import forget_members
 from pyroipc.server.interface import DAEMON_NAME, DaemonObject
-from pyroipc.server.loops.streams import Lingering
+from pyroipc.server.loops.lingering import Lingering
 from pyroipc.server.registry import Registry
 from pyroipc.server.serving import Guest, Service
 from pyroipc.settings import config

@@ -81,6 +81,11 @@ class DaemonObject:
         """
         return self._daemon.lingering.resume(token, number)
 
+    @expose
+    def end_stream(self, token: str) -> None:
+        """Close a stream whose connection has ended; an unknown one is ignored."""
+        self._daemon.lingering.end(token)
+
     def _entry(self, object_id: str) -> Entry:
         client = current_context.client
         if client is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pyroipc.context import CallContext, running
 from pyroipc.errors import CommunicationError, ProtocolError, SerializeError
 from pyroipc.protocol.calls import DAEMON_NAME, check_annotations, drop_parent, refusal
-from pyroipc.server.batches import NO_ITERATORS, run_batch
+from pyroipc.server.batches import NO_ITERATORS, drop_frames, run_batch
 from pyroipc.server.blobs import receive_blob
 from pyroipc.wire.message import BATCH, BLOB, COMPRESSED, ERROR, NESTED, ONEWAY, STREAM
 from pyroipc.wire.native import JOIN_BYTES, pack_header
@@ -249,7 +249,7 @@ class ServerSession:
             except ProtocolError as wrong:  # the annotations are: then without them
                 return refusal(message.request_id, wrong)
         finally:
-            error.__traceback__ = None  # it holds frames, and they hold what the method held
+            drop_frames(error)
             del error
 
     def _report_error(self, error: BaseException, message: Message, call: Any) -> None:

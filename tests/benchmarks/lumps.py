@@ -205,17 +205,24 @@ class Section(NamedTuple):
             judge: returns the figures of a mode and the samples of those compared.
             more: returns other figures.
         """
-        main = in_modes(self.against, effort, effort.lump_launches, effort.lump_rounds)
-        figures = [figure for mode, samples in main.items() for figure in judge(mode, samples)]
-        present = {name: make for name, make in self.others.items() if is_installed(name)}
-        peers = in_modes(present, effort, effort.peer_launches, effort.lump_peer_rounds)
-        figures += [
-            missing_figure(f"{self.key}-{mode}", f"{self.what}, {MODES[mode]}", None, NOT_HERE)
-            for mode in LUMP_MODES
-            if mode not in main
-        ]
+        against, others = _installed(self.against), _installed(self.others)
+        main = in_modes(against, effort, effort.lump_launches, effort.lump_rounds)
+        peers = in_modes(others, effort, effort.peer_launches, effort.lump_peer_rounds)
+        absent = [name for name in self.against if name not in against]
+        figures = []
+        for mode in LUMP_MODES:
+            if mode in main and not absent:
+                figures += judge(mode, main[mode])
+            else:
+                note = f"{absent[0]} is not installed" if absent else NOT_HERE
+                title = f"{self.what}, {MODES[mode]}"
+                figures.append(missing_figure(f"{self.key}-{mode}", title, None, note))
         times = {mode: {**main[mode], **peers[mode]} for mode in main}
         return {"figures": figures + more(), "times": {self.key: (self.what, times)}}
+
+
+def _installed(contestants: Mapping[str, Contestant]) -> dict[str, Contestant]:
+    return {name: make for name, make in contestants.items() if is_installed(name)}
 
 
 def is_installed(contestant: str) -> bool:

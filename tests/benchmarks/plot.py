@@ -55,8 +55,9 @@ def _draw(path: Path, peers: Times, rates: dict[str, tuple[str, Times]]) -> None
     _draw_bars(first, peers, statistics.median)
     first.set_xlabel("µs for echo(42) to a forked child and back (shorter is better)")
     for axes, (what, times) in zip(others, rates.values(), strict=True):
-        _draw_bars(axes, times, lambda samples: 1e3 / statistics.median(samples))
         axes.set_xscale("log")
+        _draw_bars(axes, times, lambda samples: 1e3 / statistics.median(samples))
+        axes.set_xlim(left=1)
         axes.set_xlabel(f"thousands of {what}, in a second (longer is better)")
     figure.patch.set_facecolor("white")
     metadata = {"Date": None} if path.suffix == ".svg" else None

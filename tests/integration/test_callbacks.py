@@ -11,7 +11,7 @@ import pytest
 
 import pyroipc
 from pyroipc import Daemon, Proxy, expose
-from pyroipc.errors import ConnectionClosedError, PeerDiedError, SerializeError
+from pyroipc.errors import ConnectionClosedError, SerializeError
 from pyroipc.settings import Settings
 from tests.support.both_ends import KINDS, SERIALIZERS, Far, Near, link, linked  # noqa: F401
 from tests.support.hosts import PATIENCE, Worker, hosted, together, unix_pair
@@ -58,7 +58,8 @@ def test_calls_back_and_forth(link, depth):
 
 
 def test_calls_back_and_forth_between_single_threads():
-    settings = Settings(SERVERTYPE="multiplex")
+    settings = Settings()
+    settings.SERVERTYPE = "multiplex"
     with linked("fork", "pickle", settings=settings) as link:
         daemon = Daemon(connected_socket=link.sock, settings=settings)
         near = Near()
@@ -172,7 +173,7 @@ def test_the_end_of_the_peer_in_a_callback():
         killer = Killer()
         link.daemon.register(killer)
         link.proxy.keep(killer)
-        with pytest.raises(PeerDiedError):
+        with pytest.raises(ConnectionClosedError):
             link.proxy.call("kill")
 
 

@@ -393,17 +393,19 @@ def test_a_collection_in_a_signal_handler():
             cycle.append(cycle)
             del cycle
             gc.collect()
+            signal.setitimer(signal.ITIMER_REAL, 0.005)
 
         before = signal.signal(signal.SIGALRM, collect)
-        signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+        signal.setitimer(signal.ITIMER_REAL, 0.005)
         try:
-            for _ in range(300):
+            for _ in range(100):
                 me = link.proxy.me()
                 assert me.add(1, 2) == 3
                 holder = [me]
                 holder.append(holder)
                 del me, holder
         finally:
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
         assert link.proxy.add(1, 2) == 3

@@ -143,8 +143,11 @@ class ConnectedLoop(Runner):
                 break
             if not held or self._stopping:  # stop() may have woken the leader before this one
                 return None
-            message = session.receive_request(deadline)
-            self._turns += 1
+            while True:
+                message = session.receive_request(deadline)
+                self._turns += 1
+                if self._admit(message):
+                    break
         except (WokenError, TimeoutError):
             return None
         except (ConnectionClosedError, ProtocolError) as error:
@@ -164,8 +167,9 @@ class ConnectedLoop(Runner):
         """Take a request that another thread received while it waited for an answer of its own."""
         if self._away and self._refuse_circle(message):
             return
-        self._inbox.append(message)
-        self._ring()
+        if self._admit(message):
+            self._inbox.append(message)
+            self._ring()
 
     def has_enough(self) -> bool:
         """Say whether so many requests wait that a sender should take no more meanwhile."""

@@ -54,6 +54,8 @@ class GuestLoop(Runner):
         """Take a request; a thread of this loop will run it."""
         if self._away and self._refuse_circle(message):
             return
+        if not self._admit(message):
+            return
         with self._changed:
             self._inbox.append(message)
             idle = self._threads - self._busy

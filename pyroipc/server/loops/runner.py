@@ -78,14 +78,27 @@ class Runner:
         self._lane: deque[Message] = deque()
         self._lane_lock = threading.RLock()
 
-    def _run(self, message: Message) -> None:
-        """Run a request and send its answer."""
+    def _admit(self, message: Message) -> bool:
+        """Take note of a message whose order matters; called by whoever receives.
+
+        Returns:
+            Whether some thread is to :meth:`_run` it.
+        """
         if message.flags & _UNUSUAL:
             if message.kind != REQUEST:
-                self._streams.control(message)
+                return self._streams.take_note(message)
+            if message.flags & ONEWAY:
+                self._lane.append(message)
+        return True
+
+    def _run(self, message: Message) -> None:
+        """Run a request that was admitted, and send its answer."""
+        if message.flags & _UNUSUAL:
+            if message.kind != REQUEST:
+                self._streams.follow(message)
                 return
             if message.flags & ONEWAY:
-                self._run_oneway(message)
+                self._run_oneway()
                 return
         handle = self._handle
         answer = handle(message)
@@ -100,7 +113,7 @@ class Runner:
             self._session.answer(answer)
             if self._handler.is_refused:
                 self._session.leave("the handshake was refused")
-            self._streams.produce(message.request_id)  # if the answer opened one
+            self._streams.begin(message.request_id)  # if the answer opened one
 
     def run_nested(self, message: Message) -> None:
         """Run a request on a thread that waits for an answer, in between.
@@ -161,8 +174,7 @@ class Runner:
         self._session.send(refusal(message.request_id, error))
         return True
 
-    def _run_oneway(self, message: Message) -> None:
-        self._lane.append(message)
+    def _run_oneway(self) -> None:
         if len(self._lane) > self._oneway_max:
             self.flush()
         while self._lane and self._lane_lock.acquire(blocking=False):

@@ -237,7 +237,7 @@ def test_registered_converters(serializer):
 def test_converters_come_before_the_own_ways(serializer):
     classes.register_class_to_dict(dt.date, lambda date: {"year": date.year})
     try:
-        assert travel(serializer, [dt.date(5, 1, 1), dt.datetime(6, 1, 1, tzinfo=None)]) == [
+        assert travel(serializer, [dt.date(5, 1, 1), dt.datetime(6, 1, 1, tzinfo=dt.UTC)]) == [
             {"year": 5},
             {"year": 6},
         ]
