@@ -38,32 +38,46 @@ class BatchResults:
     its own place.)
     """
 
-    __slots__ = ("_codec", "_failures", "_place", "_results")
+    __slots__ = ("_codec", "_encoded", "_failures", "_rest", "_results")
 
-    def __init__(self, codec: CallCodec, results: list[Any], failures: dict[int, bytes]) -> None:
+    def __init__(
+        self,
+        codec: CallCodec,
+        results: list[Any],
+        failures: dict[int, bytes],
+        encoded: dict[int, bytes],
+    ) -> None:
         self._codec = codec
         self._results = results
         self._failures = failures
-        self._place = 0
+        self._encoded = encoded
+        self._rest: Iterator[Any]
+        if failures or encoded:
+            self._rest = iter(range(len(results)))
+        else:
+            self._rest = iter(results)
 
     def __iter__(self) -> Iterator[Any]:
-        if self._failures:
+        if self._failures or self._encoded:
             return self
-        rest = iter(self._results[self._place :])  # at the speed of a list
-        self._place = len(self._results)
-        return rest
+        return self._rest  # goes on where this does, at the speed of a list
 
     def __next__(self) -> Any:
-        place = self._place
-        if place >= len(self._results):
-            raise StopIteration
-        self._place = place + 1
+        if not (self._failures or self._encoded):
+            return next(self._rest)
+        place = next(self._rest)
         failure = self._failures.get(place)
-        if failure is None:
-            return self._results[place]
-        from pyroipc.protocol.remote_errors import load_error  # when first needed
+        if failure is not None:
+            from pyroipc.protocol.remote_errors import load_error  # when first needed
 
-        raise load_error(failure, self._codec.serializer)
+            raise load_error(failure, self._codec.serializer)
+        encoded = self._encoded.get(place)
+        if encoded is None:
+            return self._results[place]
+        try:
+            return self._codec.loads(encoded)
+        except Exception as failed:
+            raise self._codec.load_failed(failed) from failed
 
     def __len__(self) -> int:
         return len(self._results)
@@ -101,6 +115,8 @@ class BatchProxy:
         return method
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith(("_pyro", "__")):
+            raise AttributeError(f"{name} is a setting of the proxy, and not of a batch")
         self._pyro_calls.append((SET_ATTRIBUTE, (name, value), None))
 
     def __call__(
@@ -221,9 +237,25 @@ def read_batch(proxy: Proxy[Any], codec: CallCodec, message: Message) -> BatchRe
     except Exception as failure:
         raise codec.load_failed(failure) from failure
     match value:
-        case [list(results), list(failures)] if message.flags & BATCH:
-            return BatchResults(codec, results, {int(place): data for place, data in failures})
+        case [list(results), list(failures), list(encoded)] if message.flags & BATCH:
+            return BatchResults(codec, results, _by_place(failures), _by_place(encoded))
     raise SerializeError("the answer to a batch does not hold its results")
+
+
+def _by_place(pairs: list[Any]) -> dict[int, bytes]:
+    """Return a list of places and bytes as a dict.
+
+    Raises:
+        SerializeError: it is none.
+    """
+    found: dict[int, bytes] = {}
+    for pair in pairs:
+        match pair:
+            case [int(place), bytes(data)]:
+                found[place] = data
+            case _:
+                raise SerializeError("the answer to a batch does not hold its results")
+    return found
 
 
 def invoke_batch(proxy: Proxy[Any], calls: list[Call], *, oneway: bool) -> BatchResults | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyroipc.errors import SerializeError
+from pyroipc.protocol.blobs import SerializedBlob, for_anyone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,7 +11,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyroipc.client.proxy import Proxy
-    from pyroipc.protocol.blobs import SerializedBlob
     from pyroipc.protocol.calls import CallCodec
 
 __all__ = ["encode_blob", "find_blob"]
@@ -22,8 +22,6 @@ def find_blob(args: Sequence[Any], kwargs: dict[str, Any] | None) -> SerializedB
     Raises:
         SerializeError: there is one beside other arguments.
     """
-    from pyroipc.protocol.blobs import SerializedBlob
-
     given = [*args, *(kwargs or {}).values()]
     blobs = [value for value in given if type(value) is SerializedBlob]
     if not blobs:
@@ -45,7 +43,7 @@ def encode_blob(
     """
     if blob.serializer is None:
         codec = proxy._pyro_codec()
-        payload = codec.dumps(blob.data)
+        payload = for_anyone(codec.serializer.name).dumps(blob.data)
     else:
         session = proxy._pyro_connected()
         codec = session.codecs.get(blob.serializer.name)

@@ -69,9 +69,7 @@ class Clock:
             if not self._runs:
                 self._runs = True
                 try:
-                    threading.Thread(
-                        target=self._run, name="pyroipc-clock", daemon=True
-                    ).start()
+                    threading.Thread(target=self._run, name="pyroipc-clock", daemon=True).start()
                 except BaseException:
                     self._runs = False
                     raise
@@ -94,8 +92,8 @@ class Clock:
                 return
             try:
                 function()
-            except BaseException:  # noqa: BLE001 - one that fails must not keep the others from it
-                sys.excepthook(*sys.exc_info())
+            except BaseException as error:  # noqa: BLE001 - the others are to run all the same
+                sys.excepthook(type(error), error, error.__traceback__)
             del function
 
     def _await_next(self) -> Callable[[], object] | None:
@@ -195,13 +193,13 @@ class Crew:
             with self._lock:
                 self._idle -= 1
                 self._taken += 1
-                if not self._patience and tasks.qsize() > self._idle:
-                    if self._threads < self._size:
-                        self._start()
+                behind = tasks.qsize() > self._idle and self._threads < self._size
+                if behind and not self._patience:
+                    self._start()
             try:
                 function(*args)
-            except BaseException:  # noqa: BLE001 - one that fails must not keep the others from it
-                sys.excepthook(*sys.exc_info())
+            except BaseException as error:  # noqa: BLE001 - the others are to run all the same
+                sys.excepthook(type(error), error, error.__traceback__)
             del function, args
 
 

@@ -183,6 +183,8 @@ class Exchange(Conversation):
                 if message.flags & STREAM:  # its first items may be the next thing that comes
                     self._expect_items(request_id)
                 self.arrived = None
+                if decoder.buffered:
+                    self._hand_on_rest()
                 return message
             elif message.kind == REQUEST and message.flags & NESTED and self.is_open:
                 if parent_of(message) != request_id:
@@ -197,6 +199,27 @@ class Exchange(Conversation):
                 return None
             else:
                 self._hand_on(message)
+
+    def _hand_on_rest(self) -> None:
+        """Hand on what came together with an answer: nobody may receive for a long while now.
+
+        An answer that nobody is known to wait for is left to the next leader: its request may have
+        been sent ahead, by somebody who is yet to wait.
+        """
+        try:
+            while self.decoder.buffered:
+                self.arrived = message = self.decoder.advance()
+                if message is None or (message.kind in ANSWERS and not self._is_awaited(message)):
+                    return
+                self._hand_on(message)
+        except ConversationEndedError:
+            pass  # the answer came before
+        except (ConnectionClosedError, ProtocolError) as error:
+            self.broken(error)
+
+    def _is_awaited(self, message: Message) -> bool:
+        """Say whether it is known who waits for an answer, or that nobody does any more."""
+        return message.request_id in self.waiters or message.request_id in self._abandoned
 
     def _exchange_as_follower(
         self, request_id: int, data: Encoded, deadline: float | None

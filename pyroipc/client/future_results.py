@@ -6,6 +6,8 @@ there already, the thread that adds the function. Never on one that receives, so
 make remote calls, and wait for other futures.
 """
 
+# ruff: noqa: SLF001 - what a proxy is made of
+
 from __future__ import annotations
 
 import os
@@ -79,7 +81,12 @@ class FutureResult:
         return self.get_value()
 
     def get_value(self) -> Any:
-        """Wait for the value and return it; raises as :attr:`value`."""
+        """Wait for the value and return it.
+
+        Raises:
+            Exception: as :attr:`value`.
+            RuntimeError: it was cancelled.
+        """
         self._wait(None)
         try:
             return self._future.result()
@@ -155,32 +162,25 @@ class FutureResult:
             if handler is not None:
                 self._handlers.append(handler)
             source, self._source = self._source, None
-            if source is not None:
-                self._future = StandardFuture()
-            elif self._state != _DONE:
-                return
-            else:
-                done = self._future
-                error = done.exception()
-                if error is None and not self._links:
-                    return  # a handler, for what the functions that are added later may raise
+            if source is None:
+                if self._state != _DONE:
+                    return
                 self._state = _WALKING
-                if error is None:
-                    self._future = StandardFuture()
+            done, self._future = self._future, StandardFuture()
         if source is not None:
             source.add_done_callback(self._arrived)
         else:
+            error = done.exception()
             self._walk(None if error is not None else done.result(), error)
 
     def _arrived(self, source: StandardFuture[Any]) -> None:
         """Take the outcome of the source."""
-        try:
-            value, error = source.result(), None
-        except CancelledError:
-            value, error = None, RuntimeError(_CANCELLED)
-        except BaseException as failure:  # noqa: BLE001 - it is the outcome
-            value, error = None, failure
-        self.settle(value, error)
+        if source.cancelled():
+            self.settle(None, RuntimeError(_CANCELLED))
+        elif (error := source.exception()) is not None:
+            self.settle(None, error)
+        else:
+            self.settle(source.result())
 
     def settle(self, value: Any, error: BaseException | None = None) -> bool:
         """Set the first value, or the error, and walk the chain; False if that was done before."""
@@ -216,9 +216,7 @@ class FutureResult:
                 if self._handlers:
                     return self._handlers.pop(0), (), {}
             self._state = _DONE
-            if self._future.done():
-                pass  # an error that was known before
-            elif error is None:
+            if error is None:
                 self._future.set_result(value)
             else:
                 self._future.set_exception(error)

@@ -7,7 +7,7 @@
 * A thread in ``result()`` leads or follows, as one in a plain call does, and decodes the answer.
 * If somebody else is to be told (``wait``, ``as_completed``, callbacks, asyncio), the future is
   *watched*: the pump of the session receives, and the callback crew decodes and tells.
-* Of futures that are not watched the clock takes care (:class:`_Care`): it finds those whose time
+* Of futures that are not watched the clock takes care (:mod:`pyroipc.client.care`): it finds those whose time
   is over, and calls the pump if an answer is not fetched by anybody.
 
 So a future whose result is simply waited for costs no thread and no switch between threads.
@@ -16,19 +16,18 @@ So a future whose result is simply waited for costs no thread and no switch betw
 from __future__ import annotations
 
 import builtins
-import os
 from _thread import RLock
 from concurrent.futures import CancelledError
 from concurrent.futures import Future as StandardFuture
 from time import monotonic
 
 from pyroipc.client import sharing
-from pyroipc.client.crew import callbacks, clock
+from pyroipc.client.care import Pending, cares, take_care
+from pyroipc.client.crew import callbacks
 from pyroipc.client.future_results import AsynchronousMethod, Future, FutureResult, asyncproxy
 from pyroipc.client.future_results import submit_batch as submit_batch
 from pyroipc.client.requests import encode_call, read_apart, waiting
-from pyroipc.client.waiters import Sink
-from pyroipc.errors import ForkedConnectionError, PyroError, TimeoutError
+from pyroipc.errors import CommunicationError, ForkedConnectionError, PyroError, TimeoutError
 from pyroipc.wire.message import STREAM, Message
 
 TYPE_CHECKING = False
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyroipc.client.crew import Appointment
     from pyroipc.client.proxy import Proxy
     from pyroipc.client.session import Session
     from pyroipc.protocol.calls import CallCodec
@@ -55,10 +53,9 @@ _PENDING = "PENDING"
 _CANCELLED = "CANCELLED_AND_NOTIFIED"
 _FINISHED = "FINISHED"
 
-_LOOK_SECONDS = 0.05
-"""How often the clock looks after a session that has futures which nobody waits for."""
-_PUMPED_LOOK_SECONDS = 1.0
-"""The same, while the pump receives."""
+_FETCH_MASK = 0x3F
+"""Who submits call after call takes the answers once in 64 times, so that the peer, which must not
+wait until somebody asks for a result, can send on."""
 
 
 def submit_call(
@@ -80,32 +77,53 @@ def submit_call(
         done: StandardFuture[Any] = StandardFuture()
         done.set_result(None)
         return done
-    session = proxy._pyro_connected()
+    session: Session | None = proxy._pyro_session
+    if session is None or not session.is_open or proxy._pyro_hold is not None:
+        session = proxy._pyro_connected()
     timeout = proxy._pyroTimeout
     deadline = None if timeout is None else monotonic() + timeout
     if not session.is_open:
-        try:
-            session.open(deadline)
-        except PyroError as error:
-            error.call_status = "not sent"  # type: ignore[attr-defined]
-            raise
+        _open(session, deadline)
     codec, request_id, data = encode_call(proxy, session, name, args, kwargs)
     future = RemoteFuture(proxy, session, codec, request_id, name, deadline)
     session.submit(request_id, data, future, deadline)
-    care = _cares.get(session)
+    care = cares.get(session)
     if care is None or (deadline is not None and deadline < care.next_look):
-        _take_care(session, deadline)
+        take_care(session, deadline)
+    if not request_id & _FETCH_MASK:
+        _fetch(session)
     return future
 
 
-class _Door(RLock):  # type: ignore[misc]
-    """What a future has instead of a Condition: the lock alone, at a tenth of its price.
+def _open(session: Session, deadline: float | None) -> None:
+    try:
+        session.open(deadline)
+    except CommunicationError as error:
+        error.call_status = "not sent"
+        raise
 
-    The functions of concurrent.futures only lock it; a thread that waits for the result of a
-    :class:`RemoteFuture` waits for the session.
-    """
 
-    __slots__ = ()
+def _fetch(session: Session) -> None:
+    """Receive what is there, if nobody else does that."""
+    if not session.is_served:
+        try:
+            session.receive_now()
+        except PyroError as error:
+            session.broken(error)
+
+
+if TYPE_CHECKING:
+    from threading import Condition as _Door
+else:
+
+    class _Door(RLock):
+        """What a future has instead of a Condition: the lock alone, at a tenth of its price.
+
+        The functions of concurrent.futures only lock it; a thread that waits for the result of a
+        RemoteFuture waits for the session.
+        """
+
+        __slots__ = ()
 
 
 class _Waiters:
@@ -117,7 +135,7 @@ class _Waiters:
         return waiters
 
 
-class RemoteFuture(Sink, StandardFuture):  # type: ignore[type-arg]
+class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
     """The future of a remote call.
 
     ``result`` and ``exception`` raise what a plain call does; a ``TimeoutError`` of this library
@@ -139,9 +157,10 @@ class RemoteFuture(Sink, StandardFuture):  # type: ignore[type-arg]
     _exception: BaseException | None = None
     _answer: Message | BaseException | None = None  # what has come, and is not decoded yet
     is_watched = False
-    """Whether somebody is to be told who does not wait in here."""
     _done_callbacks: list[Callable[[Any], object]] = []  # noqa: RUF012 - never changed
-    _waiters = _Waiters()
+    if not TYPE_CHECKING:
+        _waiters = _Waiters()
+        watchers = frozenset()
 
     def __init__(
         self,
@@ -153,7 +172,6 @@ class RemoteFuture(Sink, StandardFuture):  # type: ignore[type-arg]
         deadline: float | None,
     ) -> None:
         # Not those of the bases: this is made for every call.
-        self.watchers = set()
         self._condition = _Door()  # guards the state
         self._decoding = RLock()  # held while the answer is decoded
         self._proxy = proxy
@@ -209,21 +227,27 @@ class RemoteFuture(Sink, StandardFuture):  # type: ignore[type-arg]
             seconds = -1 if until is None else max(0.0, until - monotonic())
             for held in map(self._decoding.acquire, (True,), (seconds,)):  # noqa: B007
                 break
-            if held and self._state == _PENDING and self._answer is not None:
-                value, error = self._decode(self._answer)
-                self._finish(_FINISHED, value, error)
+            if held:
+                self._decode()
         finally:
             if held:
                 self._decoding.release()
         return held
 
-    def _decode(self, answer: Message | BaseException) -> tuple[Any, BaseException | None]:
+    def _decode(self) -> None:
+        """Decode the answer, if that is not done already; the caller holds ``_decoding``."""
+        answer = self._answer
+        if self._state != _PENDING or answer is None:
+            return
         if isinstance(answer, BaseException):
-            return None, answer
+            self._finish(_FINISHED, None, answer)
+            return
         try:
-            return read_apart(self._proxy, self._codec, answer), None
+            value = read_apart(self._proxy, self._codec, answer)
         except Exception as failure:  # noqa: BLE001 - it is the result
-            return None, failure.with_traceback(None)
+            self._finish(_FINISHED, None, failure.with_traceback(None))
+        else:
+            self._finish(_FINISHED, value, None)
 
     def _complete_apart(self) -> None:
         """Decode the answer on a thread of the crew, whose business nothing in it is."""
@@ -246,8 +270,10 @@ class RemoteFuture(Sink, StandardFuture):  # type: ignore[type-arg]
                     waiter.add_exception(self)
                 else:
                     waiter.add_result(self)
-        _watched.discard(self)
-        self.wake_watchers()
+        if self.watchers:
+            self.wake_watchers()
+        if self.is_watched:
+            _watched.discard(self)
         if self._done_callbacks:
             callbacks.put(self._invoke_callbacks)  # type: ignore[attr-defined]
 
@@ -263,15 +289,15 @@ class RemoteFuture(Sink, StandardFuture):  # type: ignore[type-arg]
         if self._answer is not None:
             callbacks.put(self._complete_apart)
         else:
-            _take_care(self._session, self.deadline, pumped=True)
+            take_care(self._session, self.deadline, pumped=True)
 
     def _look_around(self) -> None:
         """Find out whether there was a fork since: then no answer comes to this process."""
-        if self._proxy._pyro_pid != os.getpid():
-            self.disown()
-        elif self._session.is_over:
+        if self._session.is_over:
             try:
                 self._session.check()
+            except ForkedConnectionError:
+                self.disown()
             except PyroError as error:
                 self.fail(error)
 
@@ -308,7 +334,11 @@ class RemoteFuture(Sink, StandardFuture):  # type: ignore[type-arg]
             Exception: as for a plain call.
         """
         if self._state != _FINISHED:
-            self._await(timeout)
+            if self._answer is not None and timeout is None:  # as with those that came in one go
+                with self._decoding:
+                    self._decode()
+            if self._state != _FINISHED:
+                self._await(timeout)
         if self._exception is None:
             return self._result
         try:
@@ -334,15 +364,13 @@ class RemoteFuture(Sink, StandardFuture):  # type: ignore[type-arg]
         """Wait until this is done.
 
         Raises:
-            CancelledError, TimeoutError: as :meth:`exception`.
+            CancelledError: as :meth:`exception`.
+            TimeoutError: as :meth:`exception`.
         """
         self._look_around()
         until = None if timeout is None else monotonic() + timeout
         while self._state == _PENDING:
-            if self._answer is None:
-                ready = self._receive(until)
-            else:
-                ready = self._complete(until)
+            ready = self._receive(until) if self._answer is None else self._complete(until)
             if not ready and until is not None and monotonic() >= until and not self.is_ready:
                 raise builtins.TimeoutError
         if self._state == _CANCELLED:
@@ -354,6 +382,9 @@ class RemoteFuture(Sink, StandardFuture):  # type: ignore[type-arg]
         if deadline is None or (until is not None and until < deadline):
             deadline = until
         session = self._session
+        with self._condition:
+            if not isinstance(self.watchers, set):
+                self.watchers = set()
         try:
             with waiting(session, self._proxy._pyroObjectId, self._member):
                 ready = session.await_sink(self, deadline)
@@ -369,11 +400,8 @@ class RemoteFuture(Sink, StandardFuture):  # type: ignore[type-arg]
         if self._state != _PENDING:
             return True
         self._look_around()
-        if self._answer is None and not self._session.is_served:
-            try:
-                self._session.receive_now()
-            except PyroError as error:
-                self._session.broken(error)
+        if self._answer is None:
+            _fetch(self._session)
         if self._answer is not None:
             self._complete(monotonic())
         return self._state != _PENDING
@@ -421,88 +449,10 @@ class RemoteFuture(Sink, StandardFuture):  # type: ignore[type-arg]
             session._abandon(self._request_id)
 
 
-class _Care:
-    """Looks after the futures of one session that nobody waits for; part of it is the clock's.
-
-    Keeps the session alive while there are any. What it does not do is to call the pump for calls
-    that are answered within a moment: two threads that receive disturb each other.
-
-    Args:
-        session: the connection.
-    """
-
-    __slots__ = ("_appointment", "_is_pumped", "_oldest", "_session", "next_look")
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._is_pumped = False
-        self._oldest: RemoteFuture | None = None
-        self._appointment: Appointment | None = None
-        self.next_look = float("inf")
-
-    def pump(self) -> None:
-        """From now on have the pump receive, until there are no futures any more."""
-        if not self._is_pumped:
-            self._is_pumped = True
-            self._session.pump.need(1)
-
-    def look_at(self, when: float) -> None:
-        """Look at a certain time, or earlier."""
-        if when < self.next_look:
-            if self._appointment is not None:
-                clock.cancel(self._appointment)
-            self.next_look = when
-            self._appointment = clock.call_at(when, self._look)
-
-    def _look(self) -> None:
-        now = monotonic()
-        pending = _futures_of(self._session)
-        for future in pending:
-            if future.deadline is not None and future.deadline <= now:
-                future.expire()
-        pending = [future for future in pending if not future.is_ready]
-        with _care_lock:
-            self.next_look = float("inf")
-            if pending:
-                if pending[0] is self._oldest:
-                    self.pump()
-                self._oldest = pending[0]
-                deadlines = [each.deadline for each in pending if each.deadline is not None]
-                seconds = _PUMPED_LOOK_SECONDS if self._is_pumped else _LOOK_SECONDS
-                self.look_at(min([now + seconds, *deadlines]))
-                return
-            del _cares[self._session]
-            if self._is_pumped:
-                self._session.pump.need(-1)
-        for future in _futures_of(self._session):  # submitted meanwhile
-            _take_care(self._session, future.deadline, pumped=future.is_watched)
-
-
-def _futures_of(session: Session) -> list[RemoteFuture]:
-    return [sink for sink in list(session.sinks.values()) if isinstance(sink, RemoteFuture)]
-
-
-def _take_care(session: Session, deadline: float | None, *, pumped: bool = False) -> None:
-    """See to it that futures of this session come to an end although nobody waits for them."""
-    with _care_lock:
-        care = _cares.get(session)
-        if care is None:
-            care = _cares[session] = _Care(session)
-        if pumped:
-            care.pump()
-        when = monotonic() + _LOOK_SECONDS
-        care.look_at(when if deadline is None else min(when, deadline))
-
-
-_cares: dict[Session, _Care] = {}
-_care_lock = RLock()
 _watched: set[RemoteFuture] = set()
 
 
 def _after_fork_in_child() -> None:
-    global _care_lock
-    _care_lock = RLock()
-    _cares.clear()
     for future in list(_watched):
         future.disown()
     _watched.clear()

@@ -9,6 +9,7 @@ from pyroipc.context import context_in_use, current_context, running
 from pyroipc.errors import (
     CommunicationError,
     ConnectionClosedError,
+    MessageTooLargeError,
     ProtocolError,
     SerializeError,
     TimeoutError,
@@ -94,7 +95,12 @@ class RemoteMethod:
             raise
         n_bytes = len(payload)
         if n_bytes > JOIN_BYTES:
-            return self.__self__._pyro_send_encoded(codec, payload)
+            try:
+                return self.__self__._pyro_send_encoded(codec, payload)
+            except MessageTooLargeError as error:
+                if error.call_status == "not sent":
+                    self._take_back(error, args, kwargs)
+                raise
         request_id = next(self._ids) & ID_MASK
         data = pack_header(codec.request_prefix, request_id, n_bytes) + payload
         message = exchange(request_id, data, None)
@@ -150,7 +156,7 @@ class RemoteMethod:
             raise codec.load_failed(failure) from failure
 
     def _take_back(
-        self, error: SerializeError, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, error: ProtocolError, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         """Take note that a call was not sent, and none of the references in its arguments."""
         error.call_status = "not sent"

@@ -3,6 +3,8 @@
 Between the methods of a proxy and its session. Nothing here sends, receives or waits.
 """
 
+# ruff: noqa: SLF001 - what a proxy is made of
+
 from __future__ import annotations
 
 from contextvars import Context
@@ -19,7 +21,6 @@ from pyroipc.wire.message import (
     DEADLINE,
     ERROR,
     NESTED,
-    ONEWAY,
     RESPONSE,
     STREAM,
     Message,
@@ -63,6 +64,7 @@ def encode_call(
 
     Raises:
         CommunicationError: it cannot be sent.
+        BlobError: a blob is not the only argument.
     """
     codec = proxy._pyro_codec()
     called = proxy._pyroObjectId
@@ -80,7 +82,8 @@ def encode_call(
             flags = BLOB
         request_id = session.next_id()
         data = _with_context(proxy, codec, request_id, payload, flags, own)
-        session.check_size(data)
+        if not isinstance(data, bytes):  # what is small is joined
+            session.check_size(data)
     except CommunicationError as error:
         error.call_status = "not sent"
         session.references.take_back(codec.dumps_call, called, member, args, kwargs or None)

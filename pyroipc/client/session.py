@@ -7,6 +7,7 @@ to *sinks*, and references. If nobody reads, the session's pump (:mod:`pyroipc.c
 
 from __future__ import annotations
 
+from time import monotonic
 from weakref import WeakValueDictionary
 
 from pyroipc.client import janitor, sharing
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pyroipc.transports.stream import StreamChannel
     from pyroipc.wire.message import Message
 
+_PING = plain_prefix(PING, 0, 0)
 _PONG = plain_prefix(PONG, 0, 0)
 _CANCEL = plain_prefix(CANCEL, 0, STREAM)
 _CANCEL_SECONDS = 0.2
@@ -117,6 +119,9 @@ class Session(Exchange):
             self.references.released(message.payload)
         elif self.on_stream is not None and message.flags & STREAM and kind in _STREAM_CONTROL:
             self.on_stream(message)  # credit, or the cancelling of a stream
+
+    def _is_awaited(self, message: Message) -> bool:
+        return message.request_id in self.sinks or super()._is_awaited(message)
 
     def _deliver(self, message: Message) -> None:
         """Give an answer to the sink or to the thread that waits for it."""
@@ -233,6 +238,8 @@ class Session(Exchange):
                 if not (decoder.buffered or decoder.received):
                     self.receive(deadline)
                 self.arrived = decoder.advance()
+            if held and decoder.buffered and self.arrived is None:
+                self._hand_on_rest()
         except WokenError:
             return True
         except TimeoutError:
@@ -269,6 +276,15 @@ class Session(Exchange):
         if sink is not None:
             sink.fail(ConnectionClosedError("the stream was closed at this end"))
             self._send_cancel(request_id)
+            if sink.watchers:
+                self._nudge()
+
+    def _nudge(self) -> None:
+        """Have the peer send something, so that a thread that receives looks around."""
+        try:
+            self.post(encode_plain(_PING, self.next_id(), b""), monotonic() + _CANCEL_SECONDS)
+        except CommunicationError:
+            pass  # then it does so anyway
 
     def _send_cancel(self, request_id: int) -> None:
         try:
@@ -294,9 +310,16 @@ class Session(Exchange):
         """Say goodbye if this end has no more use for the conversation."""
         self._users.pop(id(user), None)
         if not self._users and not self.is_served:
-            self.leave("its proxies were released")
-            if self.on_conversation_end is not None:
-                self.on_conversation_end()
+            self.dismiss("its proxies were released")
+
+    def dismiss(self, reason: str) -> None:
+        """Say goodbye, and end at this end too what lived as long as the conversation."""
+        is_watched = any(sink.watchers for sink in list(self.sinks.values()))
+        self.leave(reason)
+        if is_watched:
+            self._nudge()
+        if self.on_conversation_end is not None:
+            self.on_conversation_end()
 
     def disown(self) -> None:
         """In a forked child: this connection is the parent's; have nothing to do with it."""

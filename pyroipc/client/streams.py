@@ -104,6 +104,7 @@ class RemoteIterator:
             ConnectionClosedError: the connection has ended, and the stream with it or not: after
                 ``_pyroReconnect`` of the proxy the next call goes on, if the stream lingers.
             TimeoutError: none came within the ``_pyroTimeout`` of the proxy.
+            ForkedConnectionError: it was inherited through a fork.
             Exception: what the remote iterator raised.
         """
         while True:
@@ -141,7 +142,7 @@ class RemoteIterator:
             self._items.clear()
             return False
         if not (messages and messages[-1].flags & END):
-            self._give_credit()
+            self._give_credit(self._items.end)
         return True
 
     def _read(self, message: Message) -> _Items:
@@ -162,9 +163,8 @@ class RemoteIterator:
         self.close()
         raise ProtocolError("the items of a stream came in the wrong order")
 
-    def _give_credit(self) -> None:
+    def _give_credit(self, end: int) -> None:
         """Tell the peer up to where items were taken, if it does not know that."""
-        end = self._items.end
         if self._told != end and self._session.is_open:
             data = encode_plain(_CREDIT, self._request_id, b"%d" % end)
             try:
@@ -191,6 +191,7 @@ class RemoteIterator:
         self._is_over = True
         self._finalizer.detach()
         self._session.sinks.pop(self._request_id, None)
+        self._give_credit(self._items.end + 1)  # so that the peer need not keep anything
         if error is not None:
             raise error
         return False
@@ -199,12 +200,13 @@ class RemoteIterator:
         """Wait until a chunk is there; False if there will be none because this is over.
 
         Raises:
-            ConnectionClosedError, TimeoutError: none will come, or none came in time.
+            ConnectionClosedError: none will come.
+            TimeoutError: none came in time.
         """
         while not (self._is_over or self._chunks.messages):
             if self._chunks.error is not None:
                 self._resume(self._chunks.error)
-            self._give_credit()
+            self._give_credit(self._items.end)
             if not self._session.await_sink(self._chunks, self._deadline()):
                 raise TimeoutError("no item of the stream came in time")
         return not self._is_over
@@ -214,10 +216,13 @@ class RemoteIterator:
 
         Raises:
             ConnectionClosedError: there is none.
+            CommunicationError: that went wrong.
+            ProtocolError: the answer makes no sense.
             PyroError: the stream did not linger.
         """
         if self._session.is_over:
-            raise fresh_copy(error)
+            why: PyroError = fresh_copy(error)
+            raise why
         if self._proxy._pyroConnection is None:
             raise ConnectionClosedError(
                 "the proxy for this stream result has been closed; after _pyroReconnect() it goes "

@@ -103,6 +103,11 @@ class Service:
         self._own = ChildDaemon(self._daemon, recipe)
         self._daemon.registry.register(self._own, DAEMON_NAME, force=True)
 
+    @property
+    def token(self) -> str:
+        """What tells this end of the connection from all others."""
+        return self._session.token
+
     def give_away(self) -> None:
         """Before the fork: this session is not one of the parent's."""
         sharing.sessions.discard(self._session)

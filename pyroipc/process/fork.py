@@ -57,15 +57,16 @@ def start_by_fork(recipe: Recipe, settings: Settings) -> tuple[Child, Order]:
                 child.forget_exit_functions()
                 child.run(lambda: service, birth.life, parent, hello)
             if hello is not None:
-                birth.session.begin(_hello_of_child(hello, pid))
+                birth.session.begin(_hello_of_child(hello, pid, service.token))
             return Child(pid, birth.our_life), birth.order
         finally:
             service.forget()
 
 
-def _hello_of_child(hello: Hello, pid: int) -> Hello:
+def _hello_of_child(hello: Hello, pid: int, token: str) -> Hello:
     """Return what a child that was forked just now would say."""
     hello.pid = pid
+    hello.session = token
     hello.image = child_identity(pid)
     hello.features |= {"objects"}
     return hello

@@ -3,11 +3,17 @@
 On the wire of the native dialect a call with a blob is a request with the flag BLOB. Its payload is
 the data, encoded as a value; the annotation ``BLBI`` holds ``(info, object id, member)``, encoded
 with the same serializer. A blob that is handed on keeps its bytes and its serializer.
+
+The data may go through any number of processes, so nothing in them may count on what the two ends
+of one connection know of each other: they are encoded as for a stranger, without references to
+registered objects.
 """
 
 from __future__ import annotations
 
 from pyroipc.errors import SerializeError
+from pyroipc.serializers import table
+from pyroipc.serializers.base import PeerImage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +21,12 @@ if TYPE_CHECKING:
 
     from pyroipc.serializers.base import Buffer, Serializer
 
-__all__ = ["BlobError", "SerializedBlob"]
+__all__ = ["BlobError", "SerializedBlob", "for_anyone"]
+
+
+def for_anyone(name: str) -> Serializer:
+    """Return the serializer of this name in the form that serves blobs."""
+    return table.get(name).for_connection(PeerImage())
 
 
 class BlobError(SerializeError):

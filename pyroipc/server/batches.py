@@ -1,24 +1,31 @@
 """Batches at the hosting end: many calls in one request, their results in one answer.
 
-The payload of the answer is a list of two: the results of the calls that were run, in order, and
-what failed: lists of a place and the bytes of an encoded exception. A method that raises ends the
-batch, as in Pyro: calls that follow may count on it. A member that does not exist, or a result that
-cannot be sent, spoils only its own place.
+The payload of the answer is a list of three. First the results of the calls that were run, in
+order, as far as they cannot change: numbers, texts, bytes. Any other result is encoded as soon as
+the method has returned it, because the calls that follow may change it; the third list has places
+and what was encoded. The second has places and encoded exceptions.
+
+A method that raises ends the batch, as in Pyro: calls that follow may count on it. A member that
+does not exist, or a result that cannot be sent, spoils only its own place.
 """
 
 from __future__ import annotations
 
 from pyroipc.errors import ProtocolError, SerializeError
-from pyroipc.protocol.calls import BATCH_MEMBER
+from pyroipc.protocol.calls import BATCH_MEMBER, GET_ATTRIBUTE, SET_ATTRIBUTE
+from pyroipc.wire.message import ONEWAY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Sequence
+    from typing import Any, TypeAlias
 
     from pyroipc.protocol.calls import CallCodec
     from pyroipc.server.dispatcher import Dispatcher
+    from pyroipc.server.registry import Entry
     from pyroipc.wire.message import Message
+
+    Report: TypeAlias = Callable[[BaseException, tuple[Any, ...]], None]
 
 
 # Results of these types are surely no iterators; for others their class is looked at.
@@ -27,10 +34,80 @@ NO_ITERATORS = frozenset({
 })  # fmt: skip
 
 
+_FIXED = frozenset({type(None), bool, int, float, complex, str, bytes})
+"""Types of results that no call can change any more."""
+_ATTRIBUTE_CALLS = frozenset({GET_ATTRIBUTE, SET_ATTRIBUTE})
+
+
+class _Answer:
+    """What becomes of the calls of a batch.
+
+    Args:
+        codec: encodes it.
+        detailed: whether tracebacks show the values of local variables.
+        report: told of each exception, and how the method was called.
+    """
+
+    def __init__(self, codec: CallCodec, report: Report, *, detailed: bool) -> None:
+        self._codec = codec
+        self._detailed = detailed
+        self._report = report
+        self.results: list[Any] = []
+        self._failures: list[list[Any]] = []
+        self._encoded: list[list[Any]] = []
+
+    def add_encoded(self, name: str, value: Any) -> None:
+        """Add a result that might still change.
+
+        Raises:
+            SerializeError: it cannot be sent.
+        """
+        codec = self._codec
+        if type(value) not in NO_ITERATORS and hasattr(type(value), "__next__"):
+            close = getattr(value, "close", None)
+            if callable(close):
+                close()
+            raise SerializeError(f"{name} returns an iterator, and a batch cannot carry one")
+        try:
+            payload = codec.dumps(value)
+        except SerializeError:
+            codec.take_back(codec.dumps, value)
+            raise
+        self._encoded.append([len(self.results), payload])
+        self.results.append(None)
+
+    def add_failure(self, error: BaseException, call: tuple[Any, ...]) -> None:
+        """Add what a call has raised instead of a result."""
+        self._report(error, call)
+        payload = _encoded(self._codec, error, detailed=self._detailed)
+        self._failures.append([len(self.results), payload])
+        self.results.append(None)
+
+    def encode(self) -> bytes:
+        """Return the payload.
+
+        Raises:
+            SerializeError: something in it cannot be encoded after all.
+        """
+        codec = self._codec
+        try:
+            return codec.dumps([self.results, self._failures, self._encoded])
+        except SerializeError:
+            pass
+        for place, value in enumerate(self.results):
+            try:
+                codec.dumps(value)
+            except SerializeError as error:
+                self.results[place] = None
+                payload = _encoded(codec, error, detailed=self._detailed)
+                self._failures.append([place, payload])
+        return codec.dumps([self.results, self._failures, self._encoded])
+
+
 def run_batch(
-    dispatcher: Dispatcher, codec: CallCodec, message: Message, *, detailed: bool
+    dispatcher: Dispatcher, codec: CallCodec, message: Message, report: Report, *, detailed: bool
 ) -> bytes:
-    """Run the calls of a batch; return the payload of the answer.
+    """Run the calls of a batch; return the payload of the answer, b"" if none is wanted.
 
     Raises:
         ProtocolError: the payload is not a batch.
@@ -45,49 +122,52 @@ def run_batch(
     if member != BATCH_MEMBER or type(calls) not in (list, tuple):
         raise ProtocolError("the payload of a batch is not a batch of calls")
     find = dispatcher.finder(object_id)
-    results: list[Any] = []
-    append = results.append
-    failures: dict[int, bytes] = {}
+    answer = _Answer(codec, report, detailed=detailed)
+    append = answer.results.append
     methods: dict[str, Callable[..., Any]] = {}
+    wanted = not message.flags & ONEWAY
     for call in calls:
         name, args, kwargs = call
         method = methods.get(name)
         if method is None:
             try:
-                method = methods[name] = find(name)
+                method = find(name)
+                if name in _ATTRIBUTE_CALLS:
+                    _check_attribute(dispatcher.entry(object_id), name, args)
+                else:
+                    methods[name] = method
             except AttributeError as error:
-                failures[len(results)] = _encoded(codec, error, detailed=detailed)
-                append(None)
+                answer.add_failure(error, (object_id, name, args, kwargs))
                 continue
         try:
             value = method(*args, **kwargs) if kwargs else method(*args)
-            if type(value) not in NO_ITERATORS and hasattr(type(value), "__next__"):
-                raise TypeError(f"{name} returns an iterator, and a batch cannot carry one")
-            append(value)
         except BaseException as error:  # noqa: BLE001 - what a method raises is a result
-            failures[len(results)] = _encoded(codec, error, detailed=detailed)
-            append(None)
+            answer.add_failure(error, (object_id, name, args, kwargs))
             break
-    try:
-        return codec.dumps([results, [[*failure] for failure in failures.items()]])
-    except SerializeError:
-        codec.take_back(codec.dumps, [results, []])
-        _leave_out(codec, results, failures, detailed=detailed)
-        return codec.dumps([results, [[*failure] for failure in failures.items()]])
+        if type(value) in _FIXED:
+            append(value)
+        elif wanted:
+            try:
+                answer.add_encoded(name, value)
+            except SerializeError as error:
+                answer.add_failure(error, (object_id, name, args, kwargs))
+    return answer.encode() if wanted else b""
 
 
-def _leave_out(
-    codec: CallCodec, results: list[Any], failures: dict[int, bytes], *, detailed: bool
-) -> None:
-    """Replace the results that cannot be sent by errors that say why."""
-    for place, value in enumerate(results):
-        try:
-            codec.dumps(value)
-            codec.take_back(codec.dumps, value)  # it was only a try
-        except SerializeError as error:
-            codec.take_back(codec.dumps, value)
-            results[place] = None
-            failures[place] = _encoded(codec, error, detailed=detailed)
+def _check_attribute(entry: Entry, call: str, args: Sequence[Any]) -> None:
+    """Look whether an attribute may be read or written, without doing that.
+
+    Raises:
+        AttributeError: it may not.
+    """
+    name = args[0] if args else None
+    member = entry.members.get(name) if isinstance(name, str) else None
+    if member is None or (member.getter is None and member.setter is None):
+        raise entry.not_exposed(name)
+    if call == GET_ATTRIBUTE and member.getter is None:
+        raise entry.not_exposed(name)
+    if call == SET_ATTRIBUTE and member.setter is None:
+        raise AttributeError(f"attribute {name!r} is read-only for remote callers")
 
 
 def _encoded(codec: CallCodec, error: BaseException, *, detailed: bool) -> bytes:
@@ -104,12 +184,14 @@ def drop_frames(error: BaseException) -> None:
 
     There are circles among them, so that it all lived until the collector runs.
     """
-    known: BaseException | None = error
-    for _ in range(_CAUSES_MAX):
-        if known is None:
-            return
-        known.__traceback__ = None
-        known = known.__cause__ or known.__context__
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting and len(seen) < _CAUSES_MAX:
+        known = waiting.pop()
+        if known is not None and id(known) not in seen:
+            seen.add(id(known))
+            known.__traceback__ = None
+            waiting += [known.__context__, known.__cause__]
 
 
 _CAUSES_MAX = 100

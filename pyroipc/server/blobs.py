@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyroipc.errors import SerializeError
-from pyroipc.protocol.blobs import SerializedBlob
+from pyroipc.protocol.blobs import SerializedBlob, for_anyone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,11 +19,14 @@ def receive_blob(codec: CallCodec, message: Message) -> tuple[str, str, Serializ
     Raises:
         SerializeError: the annotation that says what is called is missing or wrong.
     """
-    what = (message.annotations or {}).get("BLBI")
+    annotations = dict(message.annotations or {})
+    what = annotations.pop("BLBI", None)
+    if what is not None:
+        message.annotations = annotations  # the user is shown his own
     described = codec.serializer.loads(what) if what is not None else None
     match described:
         case [info, str(object_id), str(member)]:
             blob = SerializedBlob(info, message.payload, is_blob=True)
-            blob.bind(codec.serializer)
+            blob.bind(for_anyone(codec.serializer.name))
             return object_id, member, blob
     raise SerializeError("a blob came without saying for which object and method it is")

@@ -197,13 +197,20 @@ class ServerSession:
         if message.flags & (BATCH | BLOB) and (self.wants_handshake or self.is_refused):
             self._find_handshake("", "")
         if message.flags & BATCH:
-            payload = run_batch(self.dispatcher, codec, message, detailed=self._detailed)
+
+            def report(error: BaseException, call: Any) -> None:
+                self._note_error(error, message, call)
+
+            payload = run_batch(self.dispatcher, codec, message, report, detailed=self._detailed)
             return [] if message.flags & ONEWAY else self._answer(codec, message, payload, BATCH)
         if message.flags & BLOB:
             object_id, member, blob = receive_blob(codec, message)
             value = self._find(object_id, member)(blob)
             if message.flags & ONEWAY:
                 return []
+            if type(value) not in NO_ITERATORS and hasattr(type(value), "__next__"):
+                payload = self._open_stream(message, codec, value)
+                return self._answer(codec, message, payload, STREAM)
             return self._answer(codec, message, codec.dumps(value))
         return None
 
@@ -234,9 +241,7 @@ class ServerSession:
         self, codec: CallCodec | None, message: Message, error: BaseException, call: Any
     ) -> Encoded | None:
         try:
-            if isinstance(error, KeyboardInterrupt):
-                self.interrupted = message.request_id
-            self._report_error(error, message, call)
+            self._note_error(error, message, call)
             if message.flags & ONEWAY:
                 return None
             if codec is None:
@@ -252,8 +257,10 @@ class ServerSession:
             drop_frames(error)
             del error
 
-    def _report_error(self, error: BaseException, message: Message, call: Any) -> None:
+    def _note_error(self, error: BaseException, message: Message, call: Any) -> None:
         """Tell this end of an exception, as the daemon wants it."""
+        if isinstance(error, KeyboardInterrupt):
+            self.interrupted = message.request_id
         oneway = bool(message.flags & ONEWAY)
         member, args, kwargs = call[1:] if len(call) == 4 else ("?", (), {})
         loud = oneway or (len(call) == 4 and self.dispatcher.is_callback(call[0], member))

@@ -31,7 +31,9 @@ _ABOUT = {
 def measure(effort):
     """Measure in both modes, in turns with a plain call over the same connection."""
     here = [mode for mode in LUMP_MODES if mode in modes_here()]
-    launches = [{mode: _launch(mode, effort) for mode in here} for _ in range(effort.launches)]
+    launches = [
+        {mode: _launch(mode, effort) for mode in here} for _ in range(effort.lump_launches)
+    ]
     figures = []
     times = {mode: pooled([launch[mode] for launch in launches]) for mode in here}
     for mode in LUMP_MODES:

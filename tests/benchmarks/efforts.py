@@ -27,13 +27,14 @@ class Effort(NamedTuple):
     lump_launches: int
     """For lumps of work: a thousand calls at a time."""
     lump_rounds: int
+    lump_peer_launches: int
     lump_peer_rounds: int
     limit_seconds: float
     """A section that takes longer is given up."""
 
 
 EFFORTS = {
-    "full": Effort(8, 13, 0.03, 3, 7, 100, 25, 25, 5, 9, 5, 60.0),
-    "quick": Effort(4, 5, 0.01, 1, 5, 30, 7, 7, 3, 5, 3, 20.0),
-    "tiny": Effort(1, 3, 0.001, 1, 2, 2, 1, 1, 1, 3, 2, 20.0),
+    "full": Effort(8, 13, 0.03, 3, 7, 100, 25, 25, 5, 7, 2, 4, 60.0),
+    "quick": Effort(4, 5, 0.01, 1, 5, 30, 7, 7, 3, 5, 1, 3, 20.0),
+    "tiny": Effort(1, 3, 0.001, 1, 2, 2, 1, 1, 1, 3, 1, 2, 20.0),
 }

@@ -207,7 +207,7 @@ class Section(NamedTuple):
         """
         against, others = _installed(self.against), _installed(self.others)
         main = in_modes(against, effort, effort.lump_launches, effort.lump_rounds)
-        peers = in_modes(others, effort, effort.peer_launches, effort.lump_peer_rounds)
+        peers = in_modes(others, effort, effort.lump_peer_launches, effort.lump_peer_rounds)
         absent = [name for name in self.against if name not in against]
         figures = []
         for mode in LUMP_MODES:

@@ -14,9 +14,10 @@ from tests.support.things import Thing
 
 BUDGET = 32
 """What the issue allows."""
-FRAMES = {"pickle": 28, "json": 43, "msgpack": 37}
+FRAMES = {"pickle": 28, "json": 49, "msgpack": 41}
 """What it is now, the user's method included. Whoever makes it more says why; whoever makes it
-less writes the new number. The plain call is the one with pickle."""
+less writes the new number. The plain call is the one with pickle. (json and msgpack look through
+what they are given, since what is sent is what arrives.)"""
 
 
 @pytest.mark.parametrize("serializer", sorted(FRAMES))

@@ -19,7 +19,7 @@ from time import monotonic
 
 from pyroipc.context import running
 from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
-from pyroipc.server.loops.runner import Runner
+from pyroipc.server.loops.runner import UNUSUAL, Runner
 from pyroipc.transports.stream import WokenError
 
 TYPE_CHECKING = False
@@ -146,7 +146,7 @@ class ConnectedLoop(Runner):
             while True:
                 message = session.receive_request(deadline)
                 self._turns += 1
-                if self._admit(message):
+                if not message.flags & UNUSUAL or self._admit(message):
                     break
         except (WokenError, TimeoutError):
             return None

@@ -36,6 +36,7 @@ class Lingering:
         self._waiting: dict[str, tuple[float, Stream]] = {}  # until when, by token
         self._aging: set[Stream] = set()
         self._changed = threading.Condition(threading.Lock())
+        self._is_closed = False
         self._pid = 0  # of the process in which the thread runs; 0: there is none
 
     def make(self, iterator: Iterator[Any]) -> Stream:
@@ -49,7 +50,8 @@ class Lingering:
 
     def add(self, stream: Stream) -> None:
         """Keep a stream for a while, or close it; what it runs then runs on another thread."""
-        if stream.over:
+        if self._is_closed:
+            stream.close()
             return
         seconds = 0.0 if stream.closed else self._linger_seconds
         with self._changed:
@@ -92,7 +94,8 @@ class Lingering:
         return stream
 
     def close(self) -> None:
-        """Close all that wait."""
+        """Close all that wait, and from now on those that would."""
+        self._is_closed = True
         if self._pid not in (0, os.getpid()):
             return  # in a forked child they are copies, and the parent's to close
         with self._changed:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyroipc.server.session import ServerSession
     from pyroipc.wire.message import Message
 
-_UNUSUAL = ONEWAY | STREAM
+UNUSUAL = ONEWAY | STREAM
 
 
 class _Away:
@@ -84,7 +84,7 @@ class Runner:
         Returns:
             Whether some thread is to :meth:`_run` it.
         """
-        if message.flags & _UNUSUAL:
+        if message.flags & UNUSUAL:
             if message.kind != REQUEST:
                 return self._streams.take_note(message)
             if message.flags & ONEWAY:
@@ -93,7 +93,7 @@ class Runner:
 
     def _run(self, message: Message) -> None:
         """Run a request that was admitted, and send its answer."""
-        if message.flags & _UNUSUAL:
+        if message.flags & UNUSUAL:
             if message.kind != REQUEST:
                 self._streams.follow(message)
                 return
@@ -112,7 +112,7 @@ class Runner:
                 answer = refusal(message.request_id, error)
             self._session.answer(answer)
             if self._handler.is_refused:
-                self._session.leave("the handshake was refused")
+                self._session.dismiss("the handshake was refused")
             self._streams.begin(message.request_id)  # if the answer opened one
 
     def run_nested(self, message: Message) -> None:

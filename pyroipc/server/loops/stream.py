@@ -4,9 +4,9 @@ The items of a stream have numbers, from 0. What was fetched and not sent yet wa
 what was sent and not yet taken by the reader, in ``sent``. So a stream outlives the conversation
 that it was opened in: another one gives it a new :class:`Feed`, and it goes on.
 
-Two locks, neither of which a receiver ever waits for. ``producing`` is held by the one thread that
-runs the iterator. ``sending`` is held from the moment items are taken out of ``fetched`` until they
-are in the socket, so that they keep their order: the producer and the flusher both send.
+Two locks, neither of which a receiver ever waits for. ``producing`` is held by the one thread
+that runs the iterator. ``sending`` is held from the moment items are taken out of ``fetched`` until
+they are in the socket, so that they keep their order: the producer and the flusher both send.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from collections import deque
 from itertools import islice
 from time import monotonic
 
-from pyroipc.client.streams import RemoteIterator
 from pyroipc.context import running
 from pyroipc.errors import (
     ConnectionClosedError,
@@ -104,7 +103,7 @@ class Stream:
         """Chunks that the reader has not taken: the number that follows them, and their items."""
         self.closed = False
         self.over = False
-        """Whether the end was sent."""
+        """Whether the end was sent; the reader may not have taken it yet."""
         self.producing = threading.Lock()
         self.sending = threading.Lock()
         self._context = running.get()  # what current_context shows to the iterator
@@ -114,6 +113,9 @@ class Stream:
         self._most = CHUNK_ITEMS  # of them; fewer if they are large
         self._singly = 0  # so many items go in messages of their own
         self._outcome: BaseException | None = None  # how the iterator ended
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
 
     def __next__(self) -> Any:
         raise TypeError("a stream is not iterated over, it is opened")  # it only looks like one
@@ -148,9 +150,11 @@ class Stream:
                     self.send_fetched()
             finally:
                 running.set(outer)
+                if self.over or self.closed:
+                    self._close_iterator()
                 self.producing.release()
                 if self.closed:
-                    self.close()
+                    self.close()  # it was closed at the last moment
 
     def _fetch(self) -> None:
         """Fetch some items; whatever the iterator raises is noted."""
@@ -183,14 +187,14 @@ class Stream:
             feed = self.feed
             if self.is_too_old:
                 self._send_too_old(feed)
-            while self.fetched and self.can_go_on and feed is self.feed is not None:
+            while feed is not None and feed is self.feed and self.fetched and self.can_go_on:
                 error = self._send_chunk(feed)
                 if error is not None:
                     self._outcome = outcome = error
                     self.fetched.clear()
-            ended = outcome is not None and not self.fetched
-            if ended and not (self.over or self.closed) and feed is self.feed is not None:
-                assert outcome is not None
+            if feed is None or outcome is None or self.fetched or self.over or self.closed:
+                return
+            if feed is self.feed:
                 self._send_end(feed, outcome)
 
     def _send_chunk(self, feed: Feed) -> BaseException | None:
@@ -221,20 +225,15 @@ class Stream:
 
     def _send_end(self, feed: Feed, outcome: BaseException) -> None:
         self.over = True
-        feed.forget(feed.request_id)
         if isinstance(outcome, StopIteration):
             feed.session.answer(feed.encode(END, b""))
         else:
             feed.session.answer(feed.encode(END | ERROR, self._last_words(feed, outcome)))
-        self.close()
 
     def _last_words(self, feed: Feed, outcome: BaseException) -> bytes:
         from pyroipc.protocol.remote_errors import dump_error  # when first needed
 
-        try:
-            return dump_error(outcome, feed.codec.serializer, detailed=self._detailed)
-        finally:
-            drop_frames(outcome)
+        return dump_error(outcome, feed.codec.serializer, detailed=self._detailed)
 
     # --- lifetime ------------------------------------------------------------------------------
 
@@ -255,7 +254,7 @@ class Stream:
     def _send_too_old(self, feed: Feed | None) -> None:
         if self.over or self.closed:
             return
-        self.over = True
+        self.closed = True
         if feed is not None and feed.active:
             feed.forget(feed.request_id)
             error = PyroError("item stream terminated: it has lived longer than it may")
@@ -264,7 +263,6 @@ class Stream:
                 feed.session.send(data, monotonic() + _END_SECONDS)
             except (ConnectionClosedError, TimeoutError, ProtocolError):
                 pass
-        self.close()
 
     # --- another conversation ------------------------------------------------------------------
 
@@ -287,20 +285,33 @@ class Stream:
             self.sent.clear()
             self.fetched.extendleft(reversed(rest[skipped:]))
             self._next_number = number
+            self.over = False
 
-    def take_note(self, number: int) -> None:
-        """Take note that the reader has taken all items before this number.
+    def take_note(self, number: int) -> bool:
+        """Take note that the reader has taken all items before this number; the end has one, too.
 
         Only for whoever receives: no two threads may do this at once.
+
+        Returns:
+            Whether it has taken the end.
         """
+        if number > self._next_number + self.over:
+            return False  # nonsense
         sent = self.sent
         while sent and sent[0][0] <= number:
             sent.popleft()
+        return self.over and number > self._next_number
+
+    def finish(self) -> None:
+        """Let go of what an exception holds: the reader has it, or will never ask."""
+        if self._outcome is not None:
+            drop_frames(self._outcome)
 
     def close(self) -> None:
         """Close the iterator, if nobody is just using it; whoever does will."""
         self.closed = True
-        if isinstance(self.iterator, RemoteIterator):
+        remote = sys.modules.get("pyroipc.client.streams")
+        if remote is not None and isinstance(self.iterator, remote.RemoteIterator):
             self.iterator.close()  # whoever waits for its next item wakes up
         if self.producing.acquire(blocking=False):
             try:
@@ -311,8 +322,10 @@ class Stream:
     def _close_iterator(self) -> None:
         close = getattr(self.iterator, "close", None)
         self.iterator = iter(())
-        self.fetched.clear()
-        self.sent.clear()
+        if self.closed:
+            self.fetched.clear()
+            self.sent.clear()
+            self.finish()
         if callable(close):
             outer = running.get()
             running.set(self._context)

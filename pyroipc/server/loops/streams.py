@@ -17,7 +17,7 @@ answer flag STREAM; payload: the token of the stream
 item   id of the request; payload: a list, the number of its first item and the items. The last
        message has the flag END and no items; with ERROR its payload is an exception
 credit id of the request, flag STREAM; payload: the number of the item that the reader wants next,
-       in ASCII. It says the same however often it comes, so none can be lost or counted twice
+       in ASCII; the end counts as an item. However often it comes, it says the same
 cancel id of the request, flag STREAM: the caller closes the stream
 ====== =========================================================================================
 """
@@ -103,8 +103,10 @@ class Streams:
             stream.closed = True
             return True
         text = bytes(message.payload[:20])
-        if text.isdigit():
-            stream.take_note(int(text))
+        if text.isdigit() and stream.take_note(int(text)):
+            self._forget(message.request_id)
+            stream.finish()
+            return False
         return stream.can_go_on and not stream.producing.locked()
 
     def follow(self, message: Message) -> None:
