@@ -89,8 +89,8 @@ class BatchResults:
 class BatchProxy:
     """Collects calls of a remote object, and makes them all with one request.
 
-    Calling a method only notes the call; so does reading or setting a remote attribute. Calling the
-    batch itself sends what was collected. It can be used again afterwards.
+    Calling a method only notes the call; so does reading or setting a remote attribute. Calling
+    the batch itself sends what was collected. It can be used again afterwards.
 
     Args:
         proxy: the proxy of the object.
@@ -227,11 +227,14 @@ def read_batch(proxy: Proxy[Any], codec: CallCodec, message: Message) -> BatchRe
     """
     take_annotations(proxy, message)
     if message.flags & ERROR:
+        error: BaseException
         if message.serializer_id == 0:
-            raise read_refusal(message.payload)
-        from pyroipc.protocol.remote_errors import load_error  # when first needed
+            error = read_refusal(message.payload)
+        else:
+            from pyroipc.protocol.remote_errors import load_error  # when first needed
 
-        raise load_error(message.payload, codec.serializer)
+            error = load_error(message.payload, codec.serializer)
+        raise error
     try:
         value = codec.loads(message.payload)
     except Exception as failure:

@@ -211,6 +211,8 @@ class Exchange(Conversation):
                 self.arrived = message = self.decoder.advance()
                 if message is None or (message.kind in ANSWERS and not self._is_awaited(message)):
                     return
+                if message.kind == GOODBYE:  # for whoever calls next: his call was not begun
+                    return
                 self._hand_on(message)
         except ConversationEndedError:
             pass  # the answer came before

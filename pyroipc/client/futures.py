@@ -7,8 +7,8 @@
 * A thread in ``result()`` leads or follows, as one in a plain call does, and decodes the answer.
 * If somebody else is to be told (``wait``, ``as_completed``, callbacks, asyncio), the future is
   *watched*: the pump of the session receives, and the callback crew decodes and tells.
-* Of futures that are not watched the clock takes care (:mod:`pyroipc.client.care`): it finds those whose time
-  is over, and calls the pump if an answer is not fetched by anybody.
+* Of futures that are not watched the clock takes care (:mod:`pyroipc.client.care`): it finds those
+  whose time is over, and calls the pump if an answer is not fetched by anybody.
 
 So a future whose result is simply waited for costs no thread and no switch between threads.
 """
@@ -28,7 +28,8 @@ from pyroipc.client.future_results import AsynchronousMethod, Future, FutureResu
 from pyroipc.client.future_results import submit_batch as submit_batch
 from pyroipc.client.requests import encode_call, read_apart, waiting
 from pyroipc.errors import CommunicationError, ForkedConnectionError, PyroError, TimeoutError
-from pyroipc.wire.message import STREAM, Message
+from pyroipc.wire.message import PING, STREAM, Message
+from pyroipc.wire.native import encode_plain, plain_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ _PENDING = "PENDING"
 _CANCELLED = "CANCELLED_AND_NOTIFIED"
 _FINISHED = "FINISHED"
 
+_PING = plain_prefix(PING, 0, 0)
+_ROUSE_SECONDS = 1.0
+"""How long to try to send something to a peer that does not read."""
 _FETCH_MASK = 0x3F
 """Who submits call after call takes the answers once in 64 times, so that the peer, which must not
 wait until somebody asks for a result, can send on."""
@@ -424,10 +428,22 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
     def cancel(self) -> bool:
         """Give up the call; False if its answer has come already. The peer is not told."""
         with self._condition:
-            if self._state == _PENDING and self._answer is None:
+            gives_up = self._state == _PENDING and self._answer is None
+            if gives_up:
                 self._forget_answer()
                 self._finish(_CANCELLED, None, None)
-            return self._state == _CANCELLED
+        if gives_up and self.watchers:
+            self._rouse()
+        return self._state == _CANCELLED
+
+    def _rouse(self) -> None:
+        """Have a thread that waits for this, and receives, look at it: let something arrive."""
+        session = self._session
+        ping = encode_plain(_PING, session.next_id(), b"")
+        try:
+            session.post(ping, monotonic() + _ROUSE_SECONDS)
+        except CommunicationError:
+            pass  # then that thread finds out by itself
 
     def expire(self) -> None:
         """Take note that the call has taken too long."""

@@ -302,8 +302,8 @@ class References:
 
     def withdraw_reduced(self, reduced: str | tuple[Any, ...]) -> None:
         """Uncount what ``reduce`` returned: it was only a try."""
-        if reduced[0] is arrive:
-            self.withdraw(reduced[1][1])  # type: ignore[index]
+        if type(reduced) is tuple and reduced[0] is arrive:
+            self.withdraw(reduced[1][1])
 
     def _sweep(self) -> None:
         """Let go what the peer does not hold any more."""
@@ -456,5 +456,6 @@ def arrive(token: str, data: list[Any]) -> object:
         if hello is not None and hello.session == token and session.is_open:
             return session.references.decode(data)
     raise SerializeError(
-        f"a reference to {data[1]!r} came from a connection that process {os.getpid()} does not have"
+        f"a reference to {data[1]!r} came from a connection that process {os.getpid()} does "
+        "not have"
     )

@@ -1,8 +1,8 @@
 """``SerializedBlob``: an argument that dispatchers hand on without opening it.
 
-On the wire of the native dialect a call with a blob is a request with the flag BLOB. Its payload is
-the data, encoded as a value; the annotation ``BLBI`` holds ``(info, object id, member)``, encoded
-with the same serializer. A blob that is handed on keeps its bytes and its serializer.
+On the wire of the native dialect a call with a blob is a request with the flag BLOB. Its payload
+is the data, encoded as a value; the annotation ``BLBI`` holds ``(info, object id, member)``,
+encoded with the same serializer. A blob that is handed on keeps its bytes and its serializer.
 
 The data may go through any number of processes, so nothing in them may count on what the two ends
 of one connection know of each other: they are encoded as for a stranger, without references to
@@ -17,6 +17,7 @@ from pyroipc.serializers.base import PeerImage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyroipc.serializers.base import Buffer, Serializer
@@ -24,9 +25,49 @@ if TYPE_CHECKING:
 __all__ = ["BlobError", "SerializedBlob", "for_anyone"]
 
 
+class _NoReferences:
+    """What the data of a blob refer to: nothing."""
+
+    types: frozenset[type] = frozenset()
+
+    def encode(self, value: object) -> list[Any] | None:
+        """Return None: every value travels itself.
+
+        Raises:
+            SerializeError: it cannot do that.
+            BlobError: it is a blob.
+        """
+        if type(value) is SerializedBlob:
+            raise BlobError
+        if hasattr(type(value), "_pyroReference"):
+            raise SerializeError("a proxy is of use on its own connection only, not in a blob")
+        return None
+
+    def decode(self, data: list[Any]) -> object:
+        """Refuse.
+
+        Raises:
+            SerializeError: always.
+        """
+        raise SerializeError("the data of a blob cannot refer to objects of a connection")
+
+    def reduce(self, value: object) -> str | tuple[Any, ...]:
+        """Return how pickle sends it."""
+        return value.__reduce_ex__(5)
+
+    def withdraw_reduced(self, reduced: object) -> None:
+        """Do nothing."""
+
+    def take_back(self, dumps: Callable[..., object], *args: object) -> None:
+        """Do nothing: nothing was counted."""
+
+
+_NO_REFERENCES = _NoReferences()
+
+
 def for_anyone(name: str) -> Serializer:
     """Return the serializer of this name in the form that serves blobs."""
-    return table.get(name).for_connection(PeerImage())
+    return table.get(name).for_connection(PeerImage(), _NO_REFERENCES)
 
 
 class BlobError(SerializeError):

@@ -28,12 +28,12 @@ from __future__ import annotations
 from _pickle import Pickler as _Pickler
 from _pickle import dumps as _dumps
 from _pickle import loads as _loads
-from copyreg import dispatch_table
 from io import BytesIO
 
 from pyroipc.errors import SerializeError
 from pyroipc.serializers.base import PeerImage, Serializer, checked_call
 from pyroipc.serializers.main_names import MAIN_MODULES, known_by_reference
+from pyroipc.serializers.pickle_references import ReferenceTable, pickled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -193,10 +193,7 @@ class PickleSerializer(Serializer):
     ) -> bytes:
         """Pickle with cloudpickle, after plain pickle raised *failure* or would do wrong.
 
-        Args:
-            value: what is to be sent.
-            failure: what plain pickle raised.
-            table: counts no references, if they were counted already.
+        ``table`` is given if the references in it were counted already: it counts none.
 
         Raises:
             SerializeError: cloudpickle cannot do it either, or is not installed.
@@ -217,7 +214,7 @@ class PickleSerializer(Serializer):
         if failure is not None and self._table is not None:
             self._table.take_back(self._pickle, plain)
         try:
-            return dumps_by_value(plain, peer, table or self._table)
+            return dumps_by_value(plain, peer, self._table if table is None else table)
         except _FAILURES as second_failure:
             again = None if self._table is None else self._table.again()
             _cannot_dump(
@@ -320,48 +317,6 @@ class DillSerializer(PickleSerializer):
         return checked_call(self.loads(data))
 
 
-class ReferenceTable(dict[type, "Callable[[Any], Any]"]):
-    """The dispatch table of a pickler: how to reduce objects of a type.
-
-    It is empty: what it is asked for depends on what is registered at that moment.
-    """
-
-    __slots__ = ("_references",)
-
-    def __init__(self, references: References) -> None:
-        self._references = references
-
-    def again(self) -> ReferenceTable:
-        """Return a table for a second look at a value: it counts nothing."""
-        return _UncountedTable(self._references)
-
-    def take_back(self, dumps: Callable[..., object], *args: object) -> None:
-        """Uncount what was counted in vain; see ``References.take_back``."""
-        self._references.take_back(dumps, *args)
-
-    def __missing__(self, cls: type) -> Callable[[Any], Any]:
-        if cls in self._references.types:
-            return self._references.reduce
-        return dispatch_table[cls]
-
-
-class _UncountedTable(ReferenceTable):
-    __slots__ = ()
-
-    def __missing__(self, cls: type) -> Callable[[Any], Any]:
-        reduce = super().__missing__(cls)
-        references = self._references
-        if reduce != references.reduce:
-            return reduce
-
-        def uncounted(value: object) -> str | tuple[Any, ...]:
-            reduced = reduce(value)
-            references.withdraw_reduced(reduced)
-            return reduced
-
-        return uncounted
-
-
 class _UnknownNameError(Exception):
     """A class or function of ``__main__`` that the peer does not have."""
 
@@ -399,7 +354,7 @@ class _CheckingPickler(_Pickler):
 
 
 def _is_flat(value: object) -> bool:
-    """Tell whether a value is a small container of plain values; quicker than to find out later."""
+    """Tell whether a value is a small container of plain values: that is quick."""
     kind = type(value)
     if kind is dict:
         items: Any = value.values()  # type: ignore[attr-defined]
@@ -430,12 +385,7 @@ def _may_name_main(data: bytes, parts: Iterable[object], table: ReferenceTable |
         else:
             others.append(part)
     if skipped_bytes > len(data) // 2:
-        file = BytesIO()
-        pickler = _Pickler(file, 5)
-        if table is not None:
-            pickler.dispatch_table = table
-        pickler.dump(others)
-        data = file.getvalue()
+        data = pickled(others, table)
     return _MAIN in data
 
 

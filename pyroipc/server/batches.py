@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 # Results of these types are surely no iterators; for others their class is looked at.
 NO_ITERATORS = frozenset({
-    type(None), bool, int, float, complex, str, bytes, bytearray, tuple, list, dict, set, frozenset,
+    type(None), bool, int, float, complex, str, bytes, bytearray, tuple, list, dict, set,
+    frozenset,
 })  # fmt: skip
 
 
@@ -56,23 +57,22 @@ class _Answer:
         self._failures: list[list[Any]] = []
         self._encoded: list[list[Any]] = []
 
-    def add_encoded(self, name: str, value: Any) -> None:
-        """Add a result that might still change.
-
-        Raises:
-            SerializeError: it cannot be sent.
-        """
+    def add_changeable(self, value: Any, call: tuple[Any, ...]) -> None:
+        """Add a result that might still change, or why it cannot be sent."""
         codec = self._codec
         if type(value) not in NO_ITERATORS and hasattr(type(value), "__next__"):
             close = getattr(value, "close", None)
             if callable(close):
                 close()
-            raise SerializeError(f"{name} returns an iterator, and a batch cannot carry one")
+            text = f"{call[1]} returns an iterator, and a batch cannot carry one"
+            self.add_failure(SerializeError(text), call)
+            return
         try:
             payload = codec.dumps(value)
-        except SerializeError:
+        except SerializeError as error:
             codec.take_back(codec.dumps, value)
-            raise
+            self.add_failure(error, call)
+            return
         self._encoded.append([len(self.results), payload])
         self.results.append(None)
 
@@ -132,13 +132,12 @@ def run_batch(
         if method is None:
             try:
                 method = find(name)
-                if name in _ATTRIBUTE_CALLS:
-                    _check_attribute(dispatcher.entry(object_id), name, args)
-                else:
-                    methods[name] = method
+                _check_attribute(dispatcher.entry(object_id), name, args)
             except AttributeError as error:
                 answer.add_failure(error, (object_id, name, args, kwargs))
                 continue
+            if name not in _ATTRIBUTE_CALLS:
+                methods[name] = method
         try:
             value = method(*args, **kwargs) if kwargs else method(*args)
         except BaseException as error:  # noqa: BLE001 - what a method raises is a result
@@ -147,19 +146,18 @@ def run_batch(
         if type(value) in _FIXED:
             append(value)
         elif wanted:
-            try:
-                answer.add_encoded(name, value)
-            except SerializeError as error:
-                answer.add_failure(error, (object_id, name, args, kwargs))
+            answer.add_changeable(value, (object_id, name, args, kwargs))
     return answer.encode() if wanted else b""
 
 
 def _check_attribute(entry: Entry, call: str, args: Sequence[Any]) -> None:
-    """Look whether an attribute may be read or written, without doing that.
+    """If this call reads or writes an attribute, look whether it may, without doing it.
 
     Raises:
         AttributeError: it may not.
     """
+    if call not in _ATTRIBUTE_CALLS:
+        return
     name = args[0] if args else None
     member = entry.members.get(name) if isinstance(name, str) else None
     if member is None or (member.getter is None and member.setter is None):

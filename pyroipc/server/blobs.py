@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyroipc.errors import SerializeError
 from pyroipc.protocol.blobs import SerializedBlob, for_anyone
+from pyroipc.wire.message import FullMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def receive_blob(codec: CallCodec, message: Message) -> tuple[str, str, Serializ
     """
     annotations = dict(message.annotations or {})
     what = annotations.pop("BLBI", None)
-    if what is not None:
+    if isinstance(message, FullMessage):
         message.annotations = annotations  # the user is shown his own
     described = codec.serializer.loads(what) if what is not None else None
     match described:

@@ -117,8 +117,8 @@ class _Serving:
                 from logging import getLogger
 
                 getLogger("pyroipc.server").exception("clientDisconnect failed")
+        connection.close_resources()  # before the instances go, which may be all that holds them
         self.instances.clear()
-        connection.close_resources()
         self._await_client()
 
 

@@ -54,7 +54,7 @@ class Notes(Thing):
     def number(self) -> int:
         return type(self).instances
 
-    def numbers(self, n: int):  # noqa: ANN201
+    def numbers(self, n: int):
         try:
             yield from range(n)
         finally:
@@ -188,7 +188,7 @@ def test_exceptions_that_end_other_things(near, kind):
     calls.add(2)
     results = calls()
     assert next(results) == 2
-    with pytest.raises(BaseException) as caught:  # noqa: PT011, B017
+    with pytest.raises(BaseException) as caught:
         next(results)
     assert type(caught.value).__name__ in (kind, "RuntimeError")
     assert near.add(1) == 2

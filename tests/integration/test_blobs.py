@@ -108,6 +108,10 @@ class Dispatcher:
         return self._worker.work(blob)
 
 
+def proxy_of(name, sock):
+    return Proxy(name, connected_socket=sock)
+
+
 VALUES = [None, 5, "ä", b"bytes", [1, [2]], {"a": {1, 2}}, (1, 2), 1 << 100, "x" * 100_000]
 
 
@@ -167,7 +171,7 @@ def test_a_stream_for_a_blob(chain):
 
 
 def test_the_dispatcher_does_not_open_it():
-    with forked({"worker": Worker()}) as (far, _), Proxy("worker", connected_socket=far) as upstream:
+    with forked({"worker": Worker()}) as (far, _), proxy_of("worker", far) as upstream:
         with hosted({"dispatcher": Dispatcher(upstream)}) as (sock, _):
             with Proxy("dispatcher", connected_socket=sock) as proxy:
                 proxy._pyroSerializer = "pickle"
@@ -178,9 +182,8 @@ def test_the_dispatcher_does_not_open_it():
 
 def test_a_class_that_the_dispatcher_does_not_have():
     """Only caller and worker know it; by value, for a stranger may open it."""
-    source = "class Odd:\n    def __init__(self): self.x = 5\n    def __eq__(self, o): return self.x == o.x\n"
     names: dict[str, Any] = {"__name__": "__main__"}
-    exec(source, names)
+    exec("class Odd:\n    def __init__(self): self.x = 5\n", names)
     with hosted({"worker": Worker()}) as (sock, _):
         with Proxy("worker", connected_socket=sock) as proxy:
             proxy._pyroSerializer = "pickle"
@@ -189,7 +192,7 @@ def test_a_class_that_the_dispatcher_does_not_have():
 
 
 def test_nonsense_goes_through_a_dispatcher_and_fails_at_the_worker():
-    with hosted({"worker": Worker()}) as (far, _), Proxy("worker", connected_socket=far) as upstream:
+    with hosted({"worker": Worker()}) as (far, _), proxy_of("worker", far) as upstream:
         with hosted({"dispatcher": Dispatcher(upstream)}) as (sock, _):
             peer = RawPeer(sock)
             peer.greet()
@@ -254,7 +257,10 @@ def test_too_large():
 def test_references_do_not_travel_in_blobs(serializer):
     """Whoever opens it has another connection, on which the same id may mean another object."""
     with hosted({"worker": Worker()}) as (sock, _):
-        with Proxy("worker", connected_socket=sock) as proxy, Daemon(connected_socket=sock) as home:
+        with (
+            Proxy("worker", connected_socket=sock) as proxy,
+            Daemon(connected_socket=sock) as home,
+        ):
             proxy._pyroSerializer = serializer
             thing = Thing()
             home.register(thing, "worker")
@@ -263,6 +269,20 @@ def test_references_do_not_travel_in_blobs(serializer):
             except PyroError:
                 found = []
             assert not any(isinstance(each, Worker) or each is thing for each in found)
+
+
+@pytest.mark.parametrize("serializer", SERIALIZERS)
+def test_a_proxy_in_a_blob_is_never_another_object(serializer):
+    with hosted({"worker": Worker()}) as (far, _), proxy_of("worker", far) as upstream:
+        with hosted({"worker": Dispatcher(upstream)}) as (sock, _):
+            with Proxy("worker", connected_socket=sock) as proxy:
+                proxy._pyroSerializer = serializer
+                with pytest.raises((PyroError, AssertionError)):
+                    # At the worker "worker" is the worker; here it is the dispatcher.
+                    found = proxy.work(SerializedBlob("", [proxy]))[1]
+                    assert not isinstance(found[0], Worker | Dispatcher)
+                    assert found == [proxy]
+                    raise AssertionError  # with pickle, in one process: the very proxy
 
 
 def test_deserialized_on_both_sides():
@@ -282,7 +302,9 @@ def test_deserialized_on_both_sides():
         copy.copy(blob)
 
 
-@pytest.mark.parametrize("annotation", [None, b"", b"}{", b"5", b"[1, 2]", b'["i", 5, "work"]', b"[]"])
+@pytest.mark.parametrize(
+    "annotation", [None, b"", b"}{", b"5", b"[1, 2]", b'["i", 5, "w"]', b"[]"]
+)
 def test_without_saying_for_whom(annotation):
     with hosted({"worker": Worker()}) as (sock, _):
         peer = RawPeer(sock)

@@ -1,5 +1,7 @@
 """Both ends call: objects that are passed are called back over the same connection."""
 
+# ruff: noqa: F811 - the fixture "link" is imported, and tests have an argument of its name
+
 from __future__ import annotations
 
 import os
@@ -294,7 +296,7 @@ def test_the_peer_reaches_only_what_it_was_given():
 
 
 def test_an_end_without_objects_answers_requests_with_an_error():
-    with hosted({"thing": Counter()}) as (near, host):
+    with hosted({"thing": Counter()}) as (near, _):
         proxy = Proxy("thing", connected_socket=near)
         proxy._pyroBind()
         assert isinstance(near, socket.socket)

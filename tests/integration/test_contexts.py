@@ -1,5 +1,7 @@
 """current_context: what a call carries, and that nothing of it is left for the next one."""
 
+# ruff: noqa: SIM117 - a host and the proxies that use it read best one inside of the other
+
 from __future__ import annotations
 
 import contextlib
@@ -51,7 +53,7 @@ def clean():
 
 @contextlib.contextmanager
 def teller(kind="thread", serializer="json", **options):
-    with HOSTS[kind]({"teller": Teller()}, **options) as (near, host):
+    with HOSTS[kind]({"teller": Teller()}, **options) as (near, _):
         with Proxy("teller", connected_socket=near) as proxy:
             proxy._pyroSerializer = serializer
             yield proxy

@@ -190,7 +190,13 @@ def test_nothing_is_ever_answered(caplog):
         ):
             peer.send(call_frame(request_id, member, 1, object_id=object_id, flags=ONEWAY))
         for request_id, (data, serializer, flags) in enumerate(
-            [(b"}{", JSON, 0), (b"", 77, 0), (b"x", 16, 0), (b"5", JSON, BATCH), (b"5", JSON, BLOB)],
+            [
+                (b"}{", JSON, 0),
+                (b"", 77, 0),
+                (b"x", 16, 0),
+                (b"5", JSON, BATCH),
+                (b"5", JSON, BLOB),
+            ],
             20,
         ):
             peer.send(plain(REQUEST, request_id, data, serializer, ONEWAY | flags))

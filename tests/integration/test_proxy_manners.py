@@ -57,7 +57,9 @@ def test_equality_and_hashes(near):
         assert one != Proxy("thing", connected_socket=other)
 
 
-@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])
+@pytest.mark.parametrize(
+    "how", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))]
+)
 @pytest.mark.parametrize("bound", [False, True])
 def test_twins(near, how, bound):
     proxy = Proxy("thing", connected_socket=near)

@@ -1,5 +1,7 @@
 """References: what arrives, what comes home, and when objects are let go."""
 
+# ruff: noqa: F811 - the fixture "link" is imported, and tests have an argument of its name
+
 from __future__ import annotations
 
 import copy
@@ -416,3 +418,15 @@ def test_a_collection_in_a_signal_handler():
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
         assert link.proxy.add(1, 2) == 3
+
+
+def test_what_is_pickled_twice_is_counted_once():
+    """Large arguments are searched, and classes of the main module are sent by value."""
+    with linked("fork", "pickle") as link:
+        near = link.near()
+        link.proxy.keep([near], b"x" * (2 << 20))
+        assert link.counts() == [1]
+        link.proxy.keep([near], lambda: "pickle cannot do this")
+        assert link.counts() == [2]
+        link.proxy.forget()
+        all_released(link)

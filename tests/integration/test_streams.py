@@ -728,7 +728,10 @@ class Listener:
 def both(request):
     """A proxy for a Source, and a daemon at this end of the same socket."""
     with HOSTS[request.param]({"source": Source()}) as (sock, _):
-        with Proxy("source", connected_socket=sock) as proxy, Daemon(connected_socket=sock) as home:
+        with (
+            Proxy("source", connected_socket=sock) as proxy,
+            Daemon(connected_socket=sock) as home,
+        ):
             yield proxy, home
 
 
@@ -850,7 +853,18 @@ def test_by_hand(raw):
     assert not message.payload
 
 
-NONSENSE = [b"", b"x", b"-1", b"1e9", b"9" * 30, b"\xff" * 100, b" 15", "\u0661\u0665".encode(), b"0", b"1"]
+NONSENSE = [
+    b"",
+    b"x",
+    b"-1",
+    b"1e9",
+    b"9" * 30,
+    b"\xff" * 100,
+    b" 15",
+    "\u0661\u0665".encode(),
+    b"0",
+    b"1",
+]
 
 
 @pytest.mark.parametrize("payload", NONSENSE)
@@ -975,7 +989,19 @@ def test_items_for_unknown_ids(liar):
 
 @pytest.mark.parametrize(
     "data",
-    [[1, ["x"]], [7, ["x"]], [-1, ["x"]], [2, []], [2, "xy"], ["2", ["x"]], [2], 5, None, {}, [2, None]],
+    [
+        [1, ["x"]],
+        [7, ["x"]],
+        [-1, ["x"]],
+        [2, []],
+        [2, "xy"],
+        ["2", ["x"]],
+        [2],
+        5,
+        None,
+        {},
+        [2, None],
+    ],
 )
 def test_items_with_wrong_numbers(liar, data):
     _, remote, peer, request_id = liar

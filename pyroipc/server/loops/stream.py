@@ -5,8 +5,8 @@ what was sent and not yet taken by the reader, in ``sent``. So a stream outlives
 that it was opened in: another one gives it a new :class:`Feed`, and it goes on.
 
 Two locks, neither of which a receiver ever waits for. ``producing`` is held by the one thread
-that runs the iterator. ``sending`` is held from the moment items are taken out of ``fetched`` until
-they are in the socket, so that they keep their order: the producer and the flusher both send.
+that runs the iterator. ``sending`` is held from the moment items are taken out of ``fetched``
+until they are in the socket, so that they keep their order: producer and flusher both send.
 """
 
 from __future__ import annotations
@@ -311,8 +311,9 @@ class Stream:
         """Close the iterator, if nobody is just using it; whoever does will."""
         self.closed = True
         remote = sys.modules.get("pyroipc.client.streams")
-        if remote is not None and isinstance(self.iterator, remote.RemoteIterator):
-            self.iterator.close()  # whoever waits for its next item wakes up
+        iterator: Any = self.iterator
+        if remote is not None and isinstance(iterator, remote.RemoteIterator):
+            iterator.close()  # whoever waits for its next item wakes up
         if self.producing.acquire(blocking=False):
             try:
                 self._close_iterator()

@@ -147,9 +147,7 @@ class _Flusher:
                 self._watched.add(stream)
                 if not self._runs:
                     self._runs = True
-                    threading.Thread(
-                        target=self._run, name="pyroipc-flusher", daemon=True
-                    ).start()
+                    threading.Thread(target=self._run, name="pyroipc-flusher", daemon=True).start()
 
     def _run(self) -> None:
         tick = threading.Event()

@@ -1,0 +1,76 @@
+"""How a pickler is told of the objects that do not travel: its dispatch table.
+
+What pickling counts is counted by the connection. A value is at times pickled more than once for
+one message; only the first time counts.
+"""
+
+from __future__ import annotations
+
+from _pickle import Pickler  # the C part of pickle, as in serializers/pickle.py
+from copyreg import dispatch_table
+from io import BytesIO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyroipc.serializers.base import References
+
+__all__ = ["ReferenceTable", "pickled"]
+
+
+class ReferenceTable(dict[type, "Callable[[Any], Any]"]):
+    """The dispatch table of a pickler: how to reduce objects of a type.
+
+    It is empty: what it is asked for depends on what is registered at that moment.
+    """
+
+    __slots__ = ("_references",)
+
+    def __init__(self, references: References) -> None:
+        self._references = references
+
+    def again(self) -> ReferenceTable:
+        """Return a table for a second look at a value: it counts nothing."""
+        return _UncountedTable(self._references)
+
+    def take_back(self, dumps: Callable[..., object], *args: object) -> None:
+        """Uncount what was counted in vain; see ``References.take_back``."""
+        self._references.take_back(dumps, *args)
+
+    def __missing__(self, cls: type) -> Callable[[Any], Any]:
+        if cls in self._references.types:
+            return self._references.reduce
+        return dispatch_table[cls]
+
+
+class _UncountedTable(ReferenceTable):
+    __slots__ = ()
+
+    def __missing__(self, cls: type) -> Callable[[Any], Any]:
+        reduce = super().__missing__(cls)
+        references = self._references
+        if reduce != references.reduce:
+            return reduce
+
+        def uncounted(value: object) -> str | tuple[Any, ...]:
+            reduced = reduce(value)
+            references.withdraw_reduced(reduced)
+            return reduced
+
+        return uncounted
+
+
+def pickled(value: object, table: ReferenceTable | None) -> bytes:
+    """Return the pickle of a value.
+
+    Raises:
+        Exception: whatever pickling raises.
+    """
+    file = BytesIO()
+    pickler = Pickler(file, 5)
+    if table is not None:
+        pickler.dispatch_table = table
+    pickler.dump(value)
+    return file.getvalue()
