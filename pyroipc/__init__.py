@@ -12,6 +12,7 @@ from pyroipc.serializers import main_names as _main_names  # noqa: F401
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyroipc.client.batch import BatchProxy, BatchResults, batch
+    from pyroipc.client.futures import Future, FutureResult, asyncproxy
     from pyroipc.client.proxy import Proxy
     from pyroipc.client.streams import RemoteIterator
     from pyroipc.context import current_context
@@ -60,6 +61,8 @@ __all__ = [
     "DaemonObject",
     "DeadlockError",
     "ForkedConnectionError",
+    "Future",
+    "FutureResult",
     "MessageTooLargeError",
     "NamingError",
     "PeerDiedError",
@@ -77,6 +80,7 @@ __all__ = [
     "URI",
     "VersionMismatchError",
     "__version__",
+    "asyncproxy",
     "batch",
     "behavior",
     "callback",
@@ -106,6 +110,8 @@ _WHERE = {
     "DaemonObject": "pyroipc.server.daemon:DaemonObject",
     "DeadlockError": "pyroipc.errors:DeadlockError",
     "ForkedConnectionError": "pyroipc.errors:ForkedConnectionError",
+    "Future": "pyroipc.client.futures:Future",
+    "FutureResult": "pyroipc.client.futures:FutureResult",
     "MessageTooLargeError": "pyroipc.errors:MessageTooLargeError",
     "NamingError": "pyroipc.errors:NamingError",
     "PeerDiedError": "pyroipc.errors:PeerDiedError",
@@ -122,6 +128,7 @@ _WHERE = {
     "TimeoutError": "pyroipc.errors:TimeoutError",
     "URI": "pyroipc.uri:URI",
     "VersionMismatchError": "pyroipc.errors:VersionMismatchError",
+    "asyncproxy": "pyroipc.client.futures:asyncproxy",
     "batch": "pyroipc.client.batch:batch",
     "behavior": "pyroipc.server.exposure:behavior",
     "callback": "pyroipc.server.exposure:callback",

@@ -223,6 +223,6 @@ def revive(uri: str, token: str, serializer: str | None) -> object:
             return proxy
     raise SerializeError(
         f"the proxy for {object_id!r} goes over a connected socket that process {os.getpid()} "
-        "does not have; pass a registered object that calls it instead, or make a new proxy there, "
-        "on a socket of its own"
+        "does not have; pass a registered object that calls it instead, or make a new proxy "
+        "there, on a socket of its own"
     )

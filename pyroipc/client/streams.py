@@ -136,7 +136,7 @@ class RemoteIterator:
             return self._end(message)
         if message is not self._items.origin:
             self._items = self._read(message)
-        messages.popleft()
+        self._chunks.take()
         self._items.origin = None
         if self._is_over:  # closed meanwhile
             self._items.clear()

@@ -12,7 +12,7 @@ from pyroipc.protocol.calls import STREAM_WINDOW
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyroipc.errors import PyroError
-    from pyroipc.wire.message import Message
+    from pyroipc.wire.message import Buffer, Message
 
 
 class Waiter:
@@ -87,11 +87,12 @@ class Sink:
 class Chunks(Sink):
     """The chunks of a stream that have arrived and were not fetched yet."""
 
-    __slots__ = ("error", "messages")
+    __slots__ = ("_taken", "error", "messages")
 
     def __init__(self) -> None:
         super().__init__()
         self.messages: deque[Message] = deque()
+        self._taken: Message | None = None  # the last one that was
         self.error: PyroError | None = None
 
     @property
@@ -106,12 +107,20 @@ class Chunks(Sink):
             ProtocolError: the peer sends more than this end has room for.
         """
         messages = self.messages
-        if messages and messages[-1] is message:  # a signal handler has raised in here
+        # After a signal handler has raised in here, the same message comes once more.
+        if message is self._taken or (messages and messages[-1] is message):
             return
         if len(messages) > STREAM_WINDOW:  # one more, for the end
             raise ProtocolError("the peer sends more items than it was given credit for")
         messages.append(message)
         self.wake_watchers()
+
+    def take(self) -> Buffer:
+        """Take the first chunk away, and return its payload."""
+        message = self._taken = self.messages[0]
+        self.messages.popleft()
+        payload, message.payload = message.payload, b""  # what was taken is not kept
+        return payload
 
     def fail(self, error: PyroError) -> None:
         """Take note that no more chunks will come."""

@@ -125,6 +125,11 @@ class Handle(Proxy[T]):
     ) -> None:
         self.close()
 
+    def __copy__(self) -> Proxy[T]:  # type: ignore[override] # the child has one handle
+        """Return a plain proxy for the object; it does not hold the child."""
+        twin: Proxy[T] = Proxy.__copy__(self.proxy)  # type: ignore[arg-type]
+        return twin
+
     def __repr__(self) -> str:
         host = self._pyro_lease.host
         return f"<pyroipc handle of {self._pyro_what}: {host.describe()}>"

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import sys
 from _weakref import ref
-from collections import ChainMap
 from io import BytesIO
 from types import FunctionType
 
@@ -67,9 +66,7 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: BytesIO, peer: PeerImage, table: Mapping[type, Any] | None) -> None:
         super().__init__(file, protocol=_PROTOCOL)
         self._peer = peer
-        if table is not None:
-            tables: Any = (self.dispatch_table, table)
-            self.dispatch_table = ChainMap(*tables)
+        self._table = table  # the C part has looked at dispatch_table already
         multiprocessing_main = sys.modules.get("__mp_main__")
         if multiprocessing_main is not None:
             # The main module of a child of multiprocessing. Nobody else can import that name.
@@ -78,6 +75,12 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
     def reducer_override(self, obj: object) -> Any:
         is_class = issubclass(type(obj), type)
         if not is_class and type(obj) is not FunctionType:
+            if self._table is not None and type(obj) not in self.dispatch_table:
+                try:
+                    reduce = self._table[type(obj)]
+                except KeyError:
+                    return super().reducer_override(obj)
+                return reduce(obj)
             return super().reducer_override(obj)
         peer = self._peer
         shared = peer.shares_main

@@ -193,7 +193,7 @@ class PickleSerializer(Serializer):
     ) -> bytes:
         """Pickle with cloudpickle, after plain pickle raised *failure* or would do wrong.
 
-        ``table`` is given if the references in it were counted already: it counts none.
+        A ``table`` is given if the references were counted already: it counts none.
 
         Raises:
             SerializeError: cloudpickle cannot do it either, or is not installed.
@@ -209,12 +209,11 @@ class PickleSerializer(Serializer):
             ) from failure
         if isinstance(failure, SerializeError):
             raise failure
-        peer = self._peer
-        plain = tuple(value) if type(value) is _Call else value
+        peer, plain = self._peer, tuple(value) if type(value) is _Call else value
         if failure is not None and self._table is not None:
             self._table.take_back(self._pickle, plain)
         try:
-            return dumps_by_value(plain, peer, self._table if table is None else table)
+            return dumps_by_value(plain, peer, table if table is not None else self._table)
         except _FAILURES as second_failure:
             again = None if self._table is None else self._table.again()
             _cannot_dump(

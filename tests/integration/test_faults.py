@@ -575,13 +575,15 @@ def test_mutated_replies():
 
 
 def test_exceptions_cannot_end_the_caller():
-    for name in ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "os.system", "no.such.Thing"):
-        fault = {
-            "__class__": name,
-            "__exception__": True,
-            "args": ["boo"],
-            "attributes": {"_pyroTraceback": ["somewhere"]},
-        }
+    for name in (
+        "SystemExit",
+        "builtins.SystemExit",
+        "builtins.KeyboardInterrupt",
+        "builtins.GeneratorExit",
+        "os.system",
+        "no.such.Thing",
+    ):
+        fault = ["pyroipc error 2", {"class": name, "args": [["boo"]]}, ["somewhere"]]
         caught = None
         try:
             caught = against(

@@ -751,6 +751,20 @@ def test_stream_of_a_callback_object(both):
     assert own.closed() == 1
 
 
+def test_the_thread_that_waits_for_an_answer_does_not_produce(both):
+    """A stream that is opened inside of a call goes on for as long as it likes."""
+    proxy, home = both
+    own = Source()
+    home.register(own)
+    begun = time.monotonic()
+    assert proxy.keep_iterator(own) == "opened"
+    assert time.monotonic() - begun < 5, "the call waited for the first item"
+    own.let(2)
+    assert [proxy.next_kept(), proxy.next_kept()] == [0, 1]
+    proxy._pyroRelease()
+    own.let(1)
+
+
 def test_stream_that_is_handed_on(both):
     """The items of an object here go to the peer, which hands them on to us."""
     proxy, home = both
@@ -789,8 +803,7 @@ def test_relay_between_two_connections():
                     remote = proxy.gated(1)
                     assert next(remote) == 0
                     remote.close()
-                    upstream.let(1)
-                    assert upstream.wait_closed(3)
+                    wait_until(lambda: upstream.let(1) or upstream.closed() == 3, "it is closed")
 
 
 def test_context_of_a_generator(near):

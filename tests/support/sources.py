@@ -166,5 +166,13 @@ class Source:
         """Hand on the iterator of another object."""
         return other.count(n)  # type: ignore[no-any-return]
 
+    def keep_iterator(self, other: Any) -> str:
+        """Open a stream of the caller's, and do not wait for its items."""
+        self._kept = other.gated()
+        return "opened"
+
+    def next_kept(self) -> Any:
+        return next(self._kept)
+
     def total_of(self, other: Any, n: int) -> int:
         return sum(other.count(n))

@@ -30,10 +30,14 @@ def test_defaults(items):
         "LOCAL_MAX_MESSAGE_SIZE": 16 * 1024 * MIB,
         "COMMTIMEOUT": 0.0,
         "HANDSHAKE_TIMEOUT": 10.0,
+        "MAX_RETRIES": 0,
         "SERVERTYPE": "thread",
         "ONEWAY_QUEUE": 1024,
         "SPIN_SECONDS": 50e-6,
         "DETAILED_TRACEBACK": False,
+        "ITER_STREAMING": True,
+        "ITER_STREAM_LINGER": 30.0,
+        "ITER_STREAM_LIFETIME": 0.0,
     }
 
 

@@ -168,8 +168,11 @@ class ConnectedLoop(Runner):
         if self._away and self._refuse_circle(message):
             return
         if self._admit(message):
-            self._inbox.append(message)
-            self._ring()
+            self._enqueue(message)
+
+    def _enqueue(self, message: Message) -> None:
+        self._inbox.append(message)
+        self._ring()
 
     def has_enough(self) -> bool:
         """Say whether so many requests wait that a sender should take no more meanwhile."""

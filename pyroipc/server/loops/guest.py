@@ -54,8 +54,10 @@ class GuestLoop(Runner):
         """Take a request; a thread of this loop will run it."""
         if self._away and self._refuse_circle(message):
             return
-        if not self._admit(message):
-            return
+        if self._admit(message):
+            self._enqueue(message)
+
+    def _enqueue(self, message: Message) -> None:
         with self._changed:
             self._inbox.append(message)
             idle = self._threads - self._busy

@@ -17,14 +17,13 @@ from collections import deque
 from pyroipc.context import running
 from pyroipc.errors import DeadlockError, MessageTooLargeError
 from pyroipc.protocol.calls import refusal
-from pyroipc.wire.message import ONEWAY, REQUEST, STREAM
+from pyroipc.wire.message import CREDIT, ONEWAY, REQUEST, STREAM, Message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyroipc.client.session import Session
     from pyroipc.server.loops.streams import Streams
     from pyroipc.server.session import ServerSession
-    from pyroipc.wire.message import Message
 
 UNUSUAL = ONEWAY | STREAM
 
@@ -91,8 +90,14 @@ class Runner:
                 self._lane.append(message)
         return True
 
-    def _run(self, message: Message) -> None:
-        """Run a request that was admitted, and send its answer."""
+    def _run(self, message: Message, *, nested: bool = False) -> None:
+        """Run a request that was admitted, and send its answer.
+
+        Args:
+            message: the request.
+            nested: this thread waits for an answer of its own, and is not to produce a stream for
+                as long as that goes on.
+        """
         if message.flags & UNUSUAL:
             if message.kind != REQUEST:
                 self._streams.follow(message)
@@ -113,7 +118,15 @@ class Runner:
             self._session.answer(answer)
             if self._handler.is_refused:
                 self._session.dismiss("the handshake was refused")
-            self._streams.begin(message.request_id)  # if the answer opened one
+            if self._streams.announced(message.request_id):
+                if nested and self._threads_max > 1:
+                    self._enqueue(Message(CREDIT, 0, STREAM, message.request_id, b""))
+                else:
+                    self._streams.produce(message.request_id)
+
+    def _enqueue(self, message: Message) -> None:
+        """Have another thread of this loop run a message."""
+        raise NotImplementedError
 
     def run_nested(self, message: Message) -> None:
         """Run a request on a thread that waits for an answer, in between.
@@ -123,7 +136,7 @@ class Runner:
         """
         outer = running.get()
         try:
-            self._run(message)
+            self._run(message, nested=True)
         except BaseException as error:  # of a signal handler, such as that of Ctrl-C
             # If the answer has gone out already, the peer drops this one.
             self._session.answer(refusal(message.request_id, error))

@@ -82,11 +82,19 @@ class Streams:
     def _forget(self, request_id: int) -> None:
         self._streams.pop(request_id, None)
 
-    def begin(self, request_id: int) -> None:
-        """Produce the stream that an answer has announced, if it has announced one."""
+    def announced(self, request_id: int) -> bool:
+        """Take note that an answer was sent; say whether it has announced a stream."""
         stream = self._streams.get(request_id)
-        if stream is not None and stream.feed is not None:
-            stream.feed.active = True
+        feed = None if stream is None else stream.feed
+        if feed is None:
+            return False
+        feed.active = True
+        return True
+
+    def produce(self, request_id: int) -> None:
+        """Fetch and send items of a stream, as long as there is room for them."""
+        stream = self._streams.get(request_id)
+        if stream is not None:
             stream.produce(self._flusher.watch)
 
     def take_note(self, message: Message) -> bool:
