@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "URI",
     "BatchProxy",
     "BatchResults",
     "CommunicationError",
@@ -77,7 +78,6 @@ __all__ = [
     "Settings",
     "StartupError",
     "TimeoutError",
-    "URI",
     "VersionMismatchError",
     "__version__",
     "asyncproxy",

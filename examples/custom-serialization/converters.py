@@ -51,7 +51,7 @@ if pid == 0:
 far.close()
 with pyroipc.Proxy("bank", connected_socket=near) as bank:
     for serializer in ("serpent", "json", "marshal", "msgpack"):
-        bank._pyroSerializer = serializer  # noqa: SLF001 - public, with the prefix of Pyro
+        bank._pyroSerializer = serializer
         print(serializer, "->", bank.add(Money(199), Money(250)))
 near.close()  # the child sees it, and ends
 os.waitpid(pid, 0)

@@ -51,7 +51,7 @@ if pid == 0:
 
 far.close()
 with pyroipc.Proxy("shop", connected_socket=near) as shop:
-    shop._pyroSerializer = "json"  # noqa: SLF001 - public, with the prefix of Pyro
+    shop._pyroSerializer = "json"
     receipt = shop.buy([Order(1, Size.SMALL, Decimal("1.50")), Order(2, Size.LARGE, Decimal("2"))])
     print("got a", type(receipt).__name__, receipt.orders, receipt.when)
     print("the shop saw", shop.look((1, {2, 3}, b"bytes", {"key": (4, 5)})))

@@ -70,8 +70,8 @@ def _work() -> None:
         function, args = _next()
         try:
             function(*args)
-        except BaseException:  # noqa: BLE001 - one that fails must not keep the others from it
-            sys.excepthook(*sys.exc_info())
+        except BaseException as error:  # noqa: BLE001 - it must not keep the others from it
+            sys.excepthook(type(error), error, error.__traceback__)
         del function, args
 
 

@@ -69,7 +69,7 @@ class Manners(_Typed[T]):
         return None if session is None else session.channel.sock.getsockname()
 
     def _pyroClaimOwnership(self) -> None:
-        """Do nothing: any thread may use a proxy. (In Pyro5 a proxy belongs to one thread.)"""
+        """Do nothing: any thread may use a proxy. In Pyro5 a proxy belongs to one thread."""
 
     # --- identity ------------------------------------------------------------------------------
 

@@ -77,7 +77,8 @@ class RemoteMethod:
         """Call the remote method and wait for its result.
 
         Raises:
-            SerializeError: an argument cannot be encoded; for all others see
+            SerializeError: an argument cannot be encoded.
+            MessageTooLargeError: the arguments are too large; for all others see
                 :meth:`Proxy._pyroInvoke`.
         """
         if running.get() is not None or not self._session.is_open:

@@ -373,6 +373,7 @@ class Proxy(Manners[T]):
 
         Raises:
             CommunicationError: the daemon refuses.
+            DaemonError: it has no such object.
             ProtocolError: its answer makes no sense.
             Exception: what ``_pyroValidateHandshake`` raised.
         """
@@ -417,6 +418,7 @@ class Proxy(Manners[T]):
 
         Raises:
             PyroError: there are none.
+            ProtocolError: these are no metadata.
         """
         try:
             names = {key: frozenset(facts[key]) for key in ("methods", "attrs", "oneway")}

@@ -223,6 +223,7 @@ class References:
 
         Raises:
             SerializeError: it is a proxy of a third party, which the peer cannot reach.
+            BlobError: it is a blob beside other arguments.
         """
         cls = type(value)
         if cls in types:
@@ -333,7 +334,11 @@ class References:
         gone.clear()
 
     def _home(self, object_id: str) -> object:
-        """Return an object of this end that came home."""
+        """Return an object of this end that came home.
+
+        Raises:
+            SerializeError: it is not here, or not any more.
+        """
         if object_id not in self.exports:
             leaving = self._leaving.get(object_id)
             if leaving is not None:
@@ -450,7 +455,11 @@ class References:
 
 
 def arrive(token: str, data: list[Any]) -> object:
-    """Return what a pickled reference stands for; ``token`` is that of the sender's session."""
+    """Return what a pickled reference stands for; ``token`` is that of the sender's session.
+
+    Raises:
+        SerializeError: this process does not have the other end of that session.
+    """
     for session in sharing.members_of(sharing.sessions):
         hello = session.peer_hello
         if hello is not None and hello.session == token and session.is_open:

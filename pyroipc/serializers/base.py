@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
         def reduce(self, value: object) -> str | tuple[Any, ...]:
             """Say how pickle is to send a value of one of ``types``, as ``__reduce__`` does."""
+            ...
 
         def withdraw_reduced(self, reduced: str | tuple[Any, ...]) -> None:
             """Uncount what ``reduce`` returned: it was only a try."""

@@ -228,7 +228,7 @@ def peer_image(identity: str | None) -> PeerImage:
             that is missing or that is not such an identity counts as a stranger's.
 
     Returns:
-        A PeerImage for ``Serializer.for_connection``. It stays true for the life of the connection.
+        A PeerImage for ``Serializer.for_connection``; true for the life of the connection.
     """
     from pyroipc.serializers.base import PeerImage
 

@@ -142,7 +142,7 @@ class Service(_Serving):
 
     def __init__(self, daemon: Daemon, session: Session) -> None:
         super().__init__(daemon, session, daemon.registry)
-        self._loop: ConnectedLoop = ConnectedLoop(
+        self._loop = self._connected = ConnectedLoop(
             session,
             self.handler,
             self.streams,
@@ -156,7 +156,7 @@ class Service(_Serving):
         Raises:
             ProtocolError: the peer broke the rules of the protocol.
         """
-        session, loop = self.session, self._loop
+        session, loop = self.session, self._connected
         self._be_home()
         session.on_conversation_end = self._end_conversation
         session.on_request = session.on_stream = loop.take
@@ -178,7 +178,7 @@ class Service(_Serving):
 
     def stop(self) -> None:
         """Make :meth:`run` return; any thread."""
-        self._loop.stop()
+        self._connected.stop()
 
     def _end_conversation(self) -> None:
         self._loop.flush()
@@ -201,14 +201,14 @@ class Guest(_Serving):
         super().__init__(daemon, session, registry)
         self.handler.admit()  # this end called first
         registry.register(DaemonObject(daemon), DAEMON_NAME)
-        self._loop: GuestLoop = GuestLoop(
+        self._loop = self._guests = GuestLoop(
             session,
             self.handler,
             self.streams,
             threads=self.threads,
             oneway_queue=daemon.settings.ONEWAY_QUEUE,
         )
-        loop = self._loop
+        loop = self._guests
         self._be_home()
         session.on_conversation_end = self._end_conversation
         session.on_nested = loop.run_nested
@@ -218,7 +218,7 @@ class Guest(_Serving):
     def _end_conversation(self) -> None:
         session = self.session
         self._loop.flush()
-        self._loop.end()
+        self._guests.end()
         super()._end_conversation()
         session.on_conversation_end = None
         session.on_request = session.on_stream = session.on_nested = None

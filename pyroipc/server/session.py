@@ -140,6 +140,7 @@ class ServerSession:
 
         Raises:
             ProtocolError: never, like all others: what goes wrong is an answer too.
+            SerializeError: nor this.
         """
         # Not reset afterwards: each request sets its own, and it holds no arguments or results.
         running.set((message, self._connection))

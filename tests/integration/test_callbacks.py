@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 
 import pytest
@@ -16,8 +15,7 @@ from pyroipc import Daemon, Proxy, expose
 from pyroipc.errors import ConnectionClosedError, SerializeError
 from pyroipc.settings import Settings
 from tests.support.both_ends import KINDS, SERIALIZERS, Far, Near, link, linked  # noqa: F401
-from tests.support.hosts import PATIENCE, Worker, hosted, together, unix_pair
-from tests.support.spawned import Counter
+from tests.support.hosts import PATIENCE, Worker, together, unix_pair
 from tests.support.waiting import wait_until
 
 
@@ -293,11 +291,3 @@ def test_the_peer_reaches_only_what_it_was_given():
             reached._pyroInvoke("get_metadata", (hidden,), {}, 0, "Pyro.Daemon")
         assert hidden not in reached._pyroInvoke("registered", (), {}, 0, "Pyro.Daemon")
         assert secret.seen == []
-
-
-def test_an_end_without_objects_answers_requests_with_an_error():
-    with hosted({"thing": Counter()}) as (near, _):
-        proxy = Proxy("thing", connected_socket=near)
-        proxy._pyroBind()
-        assert isinstance(near, socket.socket)
-        proxy._pyroRelease()
