@@ -13,6 +13,7 @@ from time import perf_counter
 import pytest
 
 from pyroipc.client.codecs import Codecs
+from pyroipc.context import running
 from pyroipc.errors import ProtocolError
 from pyroipc.protocol.hello import Hello
 from pyroipc.server.registry import Registry
@@ -149,6 +150,14 @@ def server():
         report=lambda error, *call, loud: logged.append(error) if loud else None,
     )
     return session, logged
+
+
+@pytest.fixture(autouse=True)
+def context():
+    """Whose call a thread runs is left as it was: here, nobody's."""
+    token = running.set(None)
+    yield
+    running.reset(token)
 
 
 CALLS = [
