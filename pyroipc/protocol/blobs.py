@@ -74,7 +74,10 @@ class BlobError(SerializeError):
     """A blob stands where only its data could be encoded."""
 
     def __init__(self) -> None:
-        super().__init__("if SerializedBlob is used, it must be the only argument")
+        super().__init__(
+            "if SerializedBlob is used, it must be the only argument; it cannot be a result, nor "
+            "a part of another value (return its deserialized() data)"
+        )
 
 
 class SerializedBlob:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pyroipc.client import janitor
+from pyroipc.client import janitor, pump
 from tests.support.leaks import lasting_differences, resources
 
 janitor.start()  # one thread for the life of the process, from the first reference on
+pump._POLL_MILLISECONDS = 50  # a pump ends so long after its session; each test waits for that
 
 
 @pytest.fixture(autouse=True)
