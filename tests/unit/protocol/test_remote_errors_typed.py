@@ -227,7 +227,7 @@ FORGED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("node", FORGED, ids=repr)
+@pytest.mark.parametrize("node", FORGED, ids=[str(i) for i in range(len(FORGED))])
 def test_forged_descriptions_are_refused(serializer, node):
     for payload in (["pyroipc error 2", node, []], ["pyroipc error 2", node], node, None, []):
         with pytest.raises(SerializeError):

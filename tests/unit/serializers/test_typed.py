@@ -34,7 +34,9 @@ def travel(serializer, value):
     return back
 
 
-@pytest.mark.parametrize("value", SAMPLES, ids=lambda value: ascii(value)[:30])
+@pytest.mark.parametrize(
+    "value", SAMPLES, ids=[f"{i}-{type(value).__name__}" for i, value in enumerate(SAMPLES)]
+)
 def test_what_is_sent_is_what_arrives(serializer, value):
     for wrapped in (value, [value], (value, 1), {"k": value}, {"@": [value]}, [[value], 5]):
         back = travel(serializer, wrapped)

@@ -53,7 +53,9 @@ def registered():
         unregister_class(cls)
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize(
+    "value", VALUES, ids=[f"{i}-{type(value).__name__}" for i, value in enumerate(VALUES)]
+)
 def test_registered_classes_arrive_as_themselves(serializer, registered, value):
     ran = Strict.ran
     back = serializer.loads(serializer.dumps(value))
@@ -64,7 +66,9 @@ def test_registered_classes_arrive_as_themselves(serializer, registered, value):
     assert Strict.ran == ran
 
 
-@pytest.mark.parametrize("value", VALUES[:-4], ids=repr)
+@pytest.mark.parametrize(
+    "value", VALUES[:-4], ids=[f"{i}-{type(v).__name__}" for i, v in enumerate(VALUES[:-4])]
+)
 def test_other_classes_are_refused_with_advice(serializer, value):
     if isinstance(value, Point):
         return
@@ -76,7 +80,9 @@ def test_other_classes_are_refused_with_advice(serializer, value):
         serializer.loads_call(serializer.dumps_call("o", "m", (value,), None))
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize(
+    "value", VALUES, ids=[f"{i}-{type(value).__name__}" for i, value in enumerate(VALUES)]
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_annotated_classes_arrive_as_arguments(name, value):
     asked = []
