@@ -6,6 +6,8 @@ that ``import pyroipc`` costs next to nothing. There is no logic here; see the r
 
 from __future__ import annotations
 
+from os import environ as _environ
+
 # Loaded right away, and next to nothing: a process must know its own descent before it forks.
 from pyroipc.serializers import main_names as _main_names  # noqa: F401
 
@@ -17,10 +19,13 @@ if TYPE_CHECKING:
     from pyroipc.client.streams import RemoteIterator
     from pyroipc.context import current_context
     from pyroipc.errors import (
+        BusyError,
         CommunicationError,
+        ConnectError,
         ConnectionClosedError,
         DaemonError,
         DeadlockError,
+        DrainingError,
         ForkedConnectionError,
         MessageTooLargeError,
         NamingError,
@@ -55,12 +60,15 @@ __all__ = [
     "URI",
     "BatchProxy",
     "BatchResults",
+    "BusyError",
     "CommunicationError",
+    "ConnectError",
     "ConnectionClosedError",
     "Daemon",
     "DaemonError",
     "DaemonObject",
     "DeadlockError",
+    "DrainingError",
     "ForkedConnectionError",
     "Future",
     "FutureResult",
@@ -103,12 +111,15 @@ __all__ = [
 _WHERE = {
     "BatchProxy": "pyroipc.client.batch:BatchProxy",
     "BatchResults": "pyroipc.client.batch:BatchResults",
+    "BusyError": "pyroipc.errors:BusyError",
     "CommunicationError": "pyroipc.errors:CommunicationError",
+    "ConnectError": "pyroipc.errors:ConnectError",
     "ConnectionClosedError": "pyroipc.errors:ConnectionClosedError",
     "Daemon": "pyroipc.server.daemon:Daemon",
     "DaemonError": "pyroipc.errors:DaemonError",
     "DaemonObject": "pyroipc.server.daemon:DaemonObject",
     "DeadlockError": "pyroipc.errors:DeadlockError",
+    "DrainingError": "pyroipc.errors:DrainingError",
     "ForkedConnectionError": "pyroipc.errors:ForkedConnectionError",
     "Future": "pyroipc.client.futures:Future",
     "FutureResult": "pyroipc.client.futures:FutureResult",
@@ -163,3 +174,9 @@ if not TYPE_CHECKING:  # a type checker must not take this for "any name at all 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+if "PYRO_LOGFILE" in _environ or "PYRO_LOGLEVEL" in _environ:
+    from pyroipc.logs import configure_from_environment as _configure
+
+    _configure()

@@ -6,6 +6,9 @@
     ├── CommunicationError            the conversation with the peer failed
     │   ├── ConnectionClosedError     the connection ended; see ``call_status``
     │   │   └── PeerDiedError         the peer process ended: pid, exit code or signal
+    │   ├── ConnectError              no connection could be made: nothing was sent
+    │   ├── BusyError                 the daemon did not begin the call: try again, or elsewhere
+    │   │   └── DrainingError         because it is about to stop
     │   ├── TimeoutError              a deadline passed (also a builtins.TimeoutError)
     │   ├── ForkedConnectionError     a proxy or daemon was inherited through a fork
     │   └── ProtocolError             bytes or messages that the protocol does not allow
@@ -31,10 +34,13 @@ from __future__ import annotations
 import builtins
 
 __all__ = [
+    "BusyError",
     "CommunicationError",
+    "ConnectError",
     "ConnectionClosedError",
     "DaemonError",
     "DeadlockError",
+    "DrainingError",
     "ForkedConnectionError",
     "MessageTooLargeError",
     "NamingError",
@@ -90,6 +96,22 @@ class PeerDiedError(ConnectionClosedError):
             return signal.Signals(-self.exitcode).name
         except ValueError:
             return f"signal {-self.exitcode}"
+
+
+class ConnectError(CommunicationError):
+    """No connection could be made to an address: it is unknown, refuses, or does not answer."""
+
+    call_status = "not sent"
+
+
+class BusyError(CommunicationError):
+    """A daemon has no thread for a call, and has not begun it; it may be repeated safely."""
+
+    call_status = "not started"
+
+
+class DrainingError(BusyError):
+    """A daemon is about to stop and has not begun a call; repeat it elsewhere, or later."""
 
 
 class TimeoutError(CommunicationError, builtins.TimeoutError):  # noqa: A001 - Pyro's name

@@ -21,6 +21,7 @@ __all__ = ["main"]
 
 # name: (module, what it does)
 COMMANDS = {
+    "config": ("pyroipc.cli.config", "print the settings, and where each value is from"),
     "demo": ("pyroipc.cli.demo", "call an object in a child process, time a call, kill the child"),
 }
 

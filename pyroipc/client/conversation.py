@@ -21,6 +21,7 @@ from pyroipc.errors import (
     MessageTooLargeError,
     ProtocolError,
     PyroError,
+    SecurityError,
     TimeoutError,
     VersionMismatchError,
 )
@@ -33,7 +34,7 @@ from pyroipc.wire.native import encode_plain, plain_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
     from typing import TypeAlias
 
     from pyroipc.protocol.calls import Encoded
@@ -51,6 +52,8 @@ _OBJECTS_SECONDS = 0.5
 _GOODBYE_SECONDS = 1.0
 """How long a goodbye may wait for a peer that does not read."""
 ID_MASK = 0xFFFFFFFF
+BREAKING = (ConnectionClosedError, ProtocolError, SecurityError)
+"""The errors after which a stream is of no more use."""
 _HELLO = plain_prefix(HELLO, 0, 0)
 _WELCOME = plain_prefix(WELCOME, 0, 0)
 _GOODBYE = plain_prefix(GOODBYE, 0, 0)
@@ -85,6 +88,7 @@ class Conversation:
         "_spin_seconds",
         "_state",
         "_token",
+        "backlog",
         "channel",
         "codecs",
         "decoder",
@@ -96,6 +100,7 @@ class Conversation:
         "on_nested",
         "on_request",
         "on_stream",
+        "outgoing",
         "peer_hello",
         "sending",
     )
@@ -117,6 +122,11 @@ class Conversation:
         """Says whether so many requests wait that a sender should take no more meanwhile."""
         self.on_conversation_end: Callable[[], None] | None = None
         """Called after each conversation has ended."""
+        self.outgoing: Callable[[Encoded], None] | None = None
+        """Takes what is to be sent, and sends it without waiting: for a loop that serves many.
+        What the socket does not take at once, it sends later."""
+        self.backlog: Sized = ()
+        """What waits there; it must not be overtaken."""
         self.explain: Explain | None = None
         """Finds out why the stream ended; made for a channel to a process we know."""
         self.is_open = False
@@ -158,6 +168,18 @@ class Conversation:
 
     def send(self, data: Encoded, deadline: float | None = None) -> None:
         """Send one encoded message; any thread.
+
+        Raises:
+            ConnectionClosedError: the stream broke.
+            TimeoutError: the deadline passed while the peer did not read.
+        """
+        if self.outgoing is not None:
+            self.outgoing(data)
+        else:
+            self.send_waiting(data, deadline)
+
+    def send_waiting(self, data: Encoded, deadline: float | None) -> None:
+        """Send one encoded message, and wait for the socket to take it; any thread.
 
         Raises:
             ConnectionClosedError: the stream broke.
@@ -300,6 +322,11 @@ class Conversation:
         return self._error is not None
 
     @property
+    def has_left(self) -> bool:
+        """Whether there was a conversation, and there is none any more."""
+        return self.peer_hello is not None and not self.is_open
+
+    @property
     def is_served(self) -> bool:
         """Whether a loop receives requests all the time."""
         return self.has_enough is not None
@@ -317,7 +344,7 @@ class Conversation:
         self.peer_hello = hello
         self.decoder.limits = self._limits
         self.codecs.greet(hello)
-        if hello.pid != os.getpid():
+        if hello.pid != os.getpid() and self.outgoing is None:
             channel = self.channel
             channel.spin = make_spin(channel.sock, channel.decoder, self._spin_seconds, hello.cpus)
         self._state = states.after(self._state, event)
@@ -411,7 +438,7 @@ class Conversation:
             try:
                 goodbye = encode_plain(_GOODBYE, self.next_id(), reason)
                 self.channel.send_parts((goodbye,), monotonic())
-            except (ConnectionClosedError, TimeoutError):
+            except (ConnectionClosedError, TimeoutError, SecurityError):
                 pass
             finally:
                 self.sending.release()

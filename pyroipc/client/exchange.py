@@ -20,12 +20,12 @@ import threading
 from itertools import repeat
 
 from pyroipc.client import sharing
-from pyroipc.client.conversation import Conversation, ConversationEndedError
+from pyroipc.client.conversation import BREAKING, Conversation, ConversationEndedError
 from pyroipc.client.waiters import Waiter
 from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
 from pyroipc.protocol import state as states
 from pyroipc.protocol.calls import drop_parent, parent_of, refusal
-from pyroipc.transports.stream import WokenError
+from pyroipc.transports.stream import PartlySentError, WokenError
 from pyroipc.wire.message import (
     GOODBYE,
     HELLO,
@@ -110,12 +110,12 @@ class Exchange(Conversation):
                 message = self._exchange_as_leader(request_id, data, deadline)
                 if message is not None:
                     return message
-                if request_id in self.waiters:  # it was sent, and a call of the peer came first
+                if request_id in self.waiters:  # it was sent, or begun to be
                     data = []
             return self._exchange_as_follower(request_id, data, deadline)
         except ConversationEndedError as ended:
             raise ended.error from None
-        except (ConnectionClosedError, ProtocolError) as error:
+        except BREAKING as error:
             raise self.broken(error) from None
         except BaseException:  # a deadline, or a signal handler such as that of Ctrl-C
             self._abandon(request_id)
@@ -127,8 +127,8 @@ class Exchange(Conversation):
         """Send and receive, if nobody else does either; None if that is not so: nothing was sent.
 
         A leader must not wait for the peer to read, because nobody would receive meanwhile. So
-        only what the socket takes at once is sent here. None is also returned if this thread has
-        to run a request of the peer first; it then has a waiter.
+        only what the socket takes at once is sent here. None is also returned if that was a part
+        of it, or if this thread has to run a request of the peer first; it then has a waiter.
         """
         held = False
         try:
@@ -136,12 +136,14 @@ class Exchange(Conversation):
                 break
             if held and self._send_at_once(data):
                 return self._await_answer(request_id, deadline)
-            return None
+        except PartlySentError:
+            self.waiters[request_id] = Waiter()
         finally:
             if held:
                 self.lead.release()
                 if self.waiters and (len(self.waiters) > 1 or request_id not in self.waiters):
                     self.invite()
+        return None
 
     def _send_at_once(self, data: bytes) -> bool:
         """Send a small message, if no other thread sends and the socket takes it right now."""
@@ -149,7 +151,7 @@ class Exchange(Conversation):
         try:
             for held in self.try_sending:  # noqa: B007
                 break
-            return held and self.channel.send_now(data)
+            return held and not self.backlog and self.channel.send_now(data)
         finally:
             if held:
                 self.sending.release()
@@ -216,7 +218,7 @@ class Exchange(Conversation):
                 self._hand_on(message)
         except ConversationEndedError:
             pass  # the answer came before
-        except (ConnectionClosedError, ProtocolError) as error:
+        except BREAKING as error:
             self.broken(error)
 
     def _is_awaited(self, message: Message) -> bool:
@@ -229,8 +231,8 @@ class Exchange(Conversation):
         waiter = self.waiters.get(request_id) or Waiter()
         self.waiters[request_id] = waiter
         try:
-            if data:
-                self.send(data, deadline)
+            if data or self.channel.unsent:
+                self.send_waiting(data, deadline)
             while True:
                 while waiter.work:
                     if self.on_nested is None:
@@ -310,9 +312,11 @@ class Exchange(Conversation):
         try:
             if not (isinstance(data, bytes) and self._send_at_once(data)):
                 self.send(data, deadline)
+        except PartlySentError:
+            self.post([], deadline)
         except ConversationEndedError as ended:
             raise ended.error from None
-        except ConnectionClosedError as error:
+        except BREAKING as error:
             raise self.broken(error) from None
 
     def answer(self, data: Encoded) -> None:
@@ -320,7 +324,15 @@ class Exchange(Conversation):
         try:
             if not (isinstance(data, bytes) and self._send_at_once(data)):
                 self.send(data)
-        except (ConnectionClosedError, ConversationEndedError):
+        except PartlySentError:
+            self._send_rest()
+        except (*BREAKING, ConversationEndedError):
+            pass
+
+    def _send_rest(self) -> None:
+        try:
+            self.send([])
+        except (*BREAKING, ConversationEndedError):
             pass
 
     def _receive_meanwhile(self) -> bool:

@@ -15,7 +15,7 @@ import threading
 import weakref
 
 from pyroipc.client.waiters import Waiter
-from pyroipc.errors import ConnectionClosedError, ProtocolError
+from pyroipc.client.conversation import BREAKING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,6 +101,6 @@ def _receive(session: Session) -> bool:
     """Receive what is there; False if another thread receives, or there was nothing."""
     try:
         return session.receive_now()
-    except (ConnectionClosedError, ProtocolError) as error:
+    except BREAKING as error:
         session.broken(error)
         return False

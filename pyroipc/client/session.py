@@ -11,7 +11,7 @@ from time import monotonic
 from weakref import WeakValueDictionary
 
 from pyroipc.client import janitor, sharing
-from pyroipc.client.conversation import ConversationEndedError
+from pyroipc.client.conversation import BREAKING, ConversationEndedError
 from pyroipc.client.exchange import ANSWERS, FOLLOW_SECONDS, NO_OBJECTS, Exchange
 from pyroipc.client.peers import fresh_copy
 from pyroipc.client.pump import Pump
@@ -99,6 +99,35 @@ class Session(Exchange):
                 except ConversationEndedError:
                     pass  # the stream may carry another conversation
 
+    def receive_request_now(self) -> Message | None:
+        """Receive as :meth:`receive_request` does, but only what is there; the caller leads.
+
+        Returns:
+            None: no request has arrived, or the peer has left.
+
+        Raises:
+            ConnectionClosedError, ProtocolError, SecurityError: as there.
+        """
+        decoder = self.decoder
+        while True:
+            message = self.arrived
+            if message is None:
+                if not (decoder.buffered or decoder.received or self.channel.receive_now()):
+                    return None
+                self.arrived = decoder.advance()
+            elif message.kind == REQUEST and self.is_open:
+                self.arrived = None
+                if not message.flags & NESTED or not self._give_to_waiter(message):
+                    return message
+            elif message.flags & STREAM and message.kind in _STREAM_CONTROL and self.is_open:
+                self.arrived = None
+                return message
+            else:
+                try:
+                    self._hand_on(message)
+                except ConversationEndedError:
+                    return None
+
     def _dispatch(self, message: Message) -> None:
         kind = message.kind
         if kind in ANSWERS:
@@ -182,7 +211,7 @@ class Session(Exchange):
                 pass
         except ConversationEndedError as ended:
             raise ended.error from None
-        except (ConnectionClosedError, ProtocolError) as error:
+        except BREAKING as error:
             raise self.broken(error) from None
         finally:
             sink.watchers.discard(waiter)

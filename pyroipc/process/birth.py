@@ -6,10 +6,11 @@ from time import monotonic
 
 from pyroipc.client.session import Session
 from pyroipc.client.sharing import open_channel
-from pyroipc.process import descriptors, lifeline
+from pyroipc.process import lifeline
 from pyroipc.protocol.calls import read_refusal
 from pyroipc.protocol.remote_errors import load_error
 from pyroipc.server.daemon import DAEMON_NAME
+from pyroipc.transports import descriptors
 from pyroipc.transports.trust import own_pair_peer
 from pyroipc.wire.message import ERROR
 

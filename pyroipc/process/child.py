@@ -13,9 +13,10 @@ from pyroipc.client import sharing
 from pyroipc.client.session import Session
 from pyroipc.client.sharing import open_channel
 from pyroipc.errors import ConnectionClosedError, StartupError
-from pyroipc.process import descriptors, lifeline
+from pyroipc.process import lifeline
 from pyroipc.server.daemon import DAEMON_NAME, Daemon, DaemonObject
 from pyroipc.server.exposure import expose
+from pyroipc.transports import descriptors
 from pyroipc.transports.trust import own_pair_peer
 
 TYPE_CHECKING = False
@@ -128,7 +129,8 @@ class Service:
         """
         descriptors.own(self._far)
         sharing.sessions.add(self._session)
-        self._session.channel.on_tick = on_tick
+        if on_tick is not None:
+            self._session.channel.tick(on_tick)
         if hello is not None:
             self._session.begin(hello)
         try:

@@ -8,11 +8,12 @@ import os
 import sys
 import threading
 
-from pyroipc.process import child, descriptors
+from pyroipc.process import child
 from pyroipc.process.birth import Birth
 from pyroipc.process.watching import Child
 from pyroipc.serializers.main_names import child_identity
 from pyroipc.server.exposure import exposed_members
+from pyroipc.transports import descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,10 +19,11 @@ import struct
 import sys
 import threading
 
-from pyroipc.process import descriptors, lifeline
+from pyroipc.process import lifeline
 from pyroipc.process.birth import Birth
 from pyroipc.process.fresh import start_interpreter
 from pyroipc.process.watching import Child, readable
+from pyroipc.transports import descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def _request(settings: Settings) -> bytes:
     import json
 
     return json.dumps({
-        "settings": settings.as_dict(),
+        "settings": settings.changed(secrets=False),
         "path": [entry for entry in sys.path if isinstance(entry, str)],
         "argv": [str(argument) for argument in sys.argv],
         "directory": _directory(),

@@ -12,9 +12,9 @@ import signal
 import sys
 
 from pyroipc.errors import StartupError
-from pyroipc.process import descriptors
 from pyroipc.process.birth import Birth
 from pyroipc.process.watching import Child
+from pyroipc.transports import descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def start_fresh(settings: Settings) -> tuple[Child, Order]:
     """
     with descriptors.lock, Birth(settings) as birth:
         birth.session.greet_ahead()
-        rest = f"{settings.as_dict()!a}, {os.getpid()}"
+        rest = f"{settings.changed(secrets=False)!a}, {os.getpid()}"
         pid = start_interpreter("bootstrap", birth.theirs(), rest)
         return Child(pid, birth.our_life), birth.order
 

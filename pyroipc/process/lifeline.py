@@ -20,7 +20,7 @@ import _socket as socket  # the C part alone: the rest costs a fresh child 5 ms
 import os
 import sys
 
-from pyroipc.process import descriptors
+from pyroipc.transports import descriptors
 
 if sys.platform == "linux":
     import fcntl

@@ -10,8 +10,9 @@ import array
 import os
 import select
 
-from pyroipc.process import bootstrap, child, descriptors, lifeline
+from pyroipc.process import bootstrap, child, lifeline
 from pyroipc.process.forkserver import PID, SIZE, STATUS
+from pyroipc.transports import descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

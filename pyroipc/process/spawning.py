@@ -83,7 +83,7 @@ def spawn(
     try:
         session.explain = host.explain
         if host.kind == "process":
-            session.channel.on_tick = host.check
+            session.channel.tick(host.check)
         facts = order.result(recipe, start_timeout)
         lease = Lease(host, session)
         return Handle._pyro_holding(lease, session, facts, settings, what)

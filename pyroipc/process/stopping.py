@@ -18,8 +18,8 @@ from collections import deque
 from time import monotonic
 
 from pyroipc.errors import PyroError
-from pyroipc.process import descriptors
 from pyroipc.server.daemon import DAEMON_NAME
+from pyroipc.transports import descriptors
 from pyroipc.wire.message import ONEWAY
 
 TYPE_CHECKING = False

@@ -12,8 +12,9 @@ import threading
 from pyroipc.client.session import Session
 from pyroipc.client.sharing import open_channel
 from pyroipc.errors import ConnectionClosedError
-from pyroipc.process import child, descriptors
+from pyroipc.process import child
 from pyroipc.process.birth import Order
+from pyroipc.transports import descriptors
 from pyroipc.transports.trust import own_pair_peer
 
 TYPE_CHECKING = False

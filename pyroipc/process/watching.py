@@ -14,7 +14,7 @@ from time import monotonic
 
 from pyroipc.client.peers import exit_text
 from pyroipc.errors import ConnectionClosedError, PeerDiedError
-from pyroipc.process import descriptors
+from pyroipc.transports import descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -55,83 +55,28 @@ def usable_cpus() -> int:
     return (1 << (os.cpu_count() or 1)) - 1
 
 
-class Spin:
-    """The looking of one reader.
+class Looking:
+    """What one reader has learned about looking.
 
     Args:
-        sock: the socket to look at.
-        decoder: receives what is found.
         seconds: look for so long at the most; 0: look just once, after offering the CPU.
     """
 
-    __slots__ = (
-        "_recv_into",
-        "_reviews",
-        "_seconds",
-        "_waits",
-        "first_look",
-        "misses",
-        "offers",
-        "on",
-        "yielding",
-    )
+    __slots__ = ("_waits", "misses", "on", "seconds", "yielding")
 
-    def __init__(self, sock: socket.socket, decoder: Decoder, seconds: float) -> None:
-        self._recv_into = sock.recv_into
-        self._seconds = seconds
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        """How long to look at the most."""
         self._waits = 0
-        self._reviews = 0
         self.on = True
         """False while looking is given up."""
         self.yielding = not seconds
-        """Whether to offer the CPU before a look: :meth:`offer`."""
-        self.offers = _REVIEW_YIELDS
-        """How many offers are left until the next one is timed."""
+        """Whether to offer the CPU before a look."""
         self.misses = 0
         """How often in a row looking was in vain; whoever finds something sets it to 0."""
-        self.first_look = self._looks(decoder.scratch)
-        """Each step receives into the empty scratch of the decoder, or raises BlockingIOError."""
 
-    def _looks(self, view: memoryview) -> Iterator[int]:
-        return map(self._recv_into, repeat(view), repeat(0), repeat(MSG_DONTWAIT))
-
-    def look(self, decoder: Decoder) -> bool:
-        """Receive into ``decoder`` if something arrives while we look; say whether it did.
-
-        Raises:
-            OSError: as ``recv_into`` does.
-        """
-        looks = self._looks(decoder.get_buffer())
-        start = perf_counter()
-        until = start + self._seconds
-        while True:
-            if self.yielding:
-                sched_yield()
-            try:
-                for decoder.received in looks:
-                    if perf_counter() - start > _TOO_LONG_SECONDS:
-                        self._miss()
-                    else:
-                        self.misses = 0
-                    return True
-            except BlockingIOError:
-                if perf_counter() >= until:
-                    self._miss()
-                    return False
-
-    def timed_offer(self) -> None:
-        """Offer the CPU as ``sched_yield`` does, and judge what that costs."""
-        start = perf_counter()
-        sched_yield()
-        if perf_counter() - start > _TOO_LONG_SECONDS:
-            self.on = False
-        self.offers = _REVIEW_YIELDS
-        self._reviews += 1
-        if self._reviews >= _PLAIN_REVIEWS and self._seconds:
-            self._reviews = 0
-            self.yielding = False
-
-    def _miss(self) -> None:
+    def miss(self) -> None:
+        """Take note that looking was in vain."""
         self.misses += 1
         if not self.yielding:
             if self.misses >= _PLAIN_MISSES:
@@ -146,9 +91,69 @@ class Spin:
             return False
         self._waits = 0
         self.misses = _PLAIN_MISSES + _YIELDING_MISSES - 1
-        self.yielding = not self._seconds
+        self.yielding = not self.seconds
         self.on = True
         return True
+
+
+class Spin(Looking):
+    """The looking of the reader of one socket.
+
+    Args:
+        sock: the socket to look at.
+        decoder: receives what is found.
+        seconds: look for so long at the most; 0: look just once, after offering the CPU.
+    """
+
+    __slots__ = ("_recv_into", "_reviews", "first_look", "offers")
+
+    def __init__(self, sock: socket.socket, decoder: Decoder, seconds: float) -> None:
+        super().__init__(seconds)
+        self._recv_into = sock.recv_into
+        self._reviews = 0
+        self.offers = _REVIEW_YIELDS
+        """How many offers are left until the next one is timed."""
+        self.first_look = self._looks(decoder.scratch)
+        """Each step receives into the empty scratch of the decoder, or raises BlockingIOError."""
+
+    def _looks(self, view: memoryview) -> Iterator[int]:
+        return map(self._recv_into, repeat(view), repeat(0), repeat(MSG_DONTWAIT))
+
+    def look(self, decoder: Decoder) -> bool:
+        """Receive into ``decoder`` if something arrives while we look; say whether it did.
+
+        Raises:
+            OSError: as ``recv_into`` does.
+        """
+        looks = self._looks(decoder.get_buffer())
+        start = perf_counter()
+        until = start + self.seconds
+        while True:
+            if self.yielding:
+                sched_yield()
+            try:
+                for decoder.received in looks:
+                    if perf_counter() - start > _TOO_LONG_SECONDS:
+                        self.miss()
+                    else:
+                        self.misses = 0
+                    return True
+            except BlockingIOError:
+                if perf_counter() >= until:
+                    self.miss()
+                    return False
+
+    def timed_offer(self) -> None:
+        """Offer the CPU as ``sched_yield`` does, and judge what that costs."""
+        start = perf_counter()
+        sched_yield()
+        if perf_counter() - start > _TOO_LONG_SECONDS:
+            self.on = False
+        self.offers = _REVIEW_YIELDS
+        self._reviews += 1
+        if self._reviews >= _PLAIN_REVIEWS and self.seconds:
+            self._reviews = 0
+            self.yielding = False
 
 
 def _no_yield() -> None:

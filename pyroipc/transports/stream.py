@@ -22,6 +22,7 @@ import sys
 from time import monotonic
 
 from pyroipc.errors import ConnectionClosedError, TimeoutError
+from pyroipc.transports import descriptors
 from pyroipc.transports.spin import sched_yield
 
 TYPE_CHECKING = False
@@ -45,13 +46,17 @@ class WokenError(Exception):
     """A receiver was woken by :meth:`StreamChannel.wake`; nothing was received."""
 
 
+class PartlySentError(Exception):
+    """A part of a piece was sent; the rest is kept, and goes before whatever is sent next."""
+
+
 class StreamChannel:
     """A connected stream socket.
 
     One thread at a time may receive, and one at a time may send.
 
     Args:
-        sock: a connected stream socket.
+        sock: a connected stream socket, or a coat around one (:mod:`pyroipc.transports.coated`).
         peer: what is known of the process at the other end.
         decoder: receives what arrives.
         owned: this library made the socket: it may be configured, shut down and closed.
@@ -59,21 +64,22 @@ class StreamChannel:
 
     __slots__ = (
         "_atomic_bytes",
-        "_offset",
         "_plain",
         "_poll",
         "_recv_into",
         "_send",
         "_sent",
-        "_unsent",
         "_wake_pair",
         "_woken",
         "decoder",
+        "has_pending",
+        "offset",
         "on_tick",
         "owned",
         "peer",
         "sock",
         "spin",
+        "unsent",
     )
 
     def __init__(
@@ -91,11 +97,15 @@ class StreamChannel:
         self.spin: Spin | None = None
         """Looks for data before sleeping, once it is set."""
         self.on_tick: Callable[[], None] | None = None
-        """Called about once a second while a receiver of an owned socket sleeps; may raise."""
+        """Called about once a second while a receiver sleeps, if it was set by :meth:`tick`."""
         self._recv_into = sock.recv_into
         self._send = sock.send
-        self._unsent: list[memoryview] = []  # the message on its way, or what precedes the next
-        self._offset = 0  # how much of it has gone
+        self.has_pending: Callable[[], bool] | None = getattr(sock, "has_pending", None)
+        """Of a coat: says whether it has received something that it has not given out."""
+        self.unsent: list[Buffer] = []
+        """The message on its way, or what has to go before the next one."""
+        self.offset = 0
+        """How much of that has gone."""
         self._sent = 0  # what the last system call took, not yet counted in the offset
         self._atomic_bytes = _atomic_bytes(sock)
         self._woken = False
@@ -103,8 +113,15 @@ class StreamChannel:
         self._poll: select.poll | None = None
         # Whether a plain blocking call may be used to receive: one system call instead of two.
         self._plain = sock.gettimeout() is None
-        if owned:
-            _set_tick(sock)
+
+    def tick(self, on_tick: Callable[[], None]) -> None:
+        """Have a function called about once a second while a receiver of this channel sleeps.
+
+        Args:
+            on_tick: what it raises comes out of the receiving call. The socket is owned.
+        """
+        self.on_tick = on_tick
+        _set_tick(self.sock)
 
     def make_wakeable(self) -> None:
         """From now on a receiver must end at once when another thread calls :meth:`wake`.
@@ -250,6 +267,8 @@ class StreamChannel:
                 if self._wake_pair is not None:
                     self._wake_pair[0].recv(4096)
                 raise WokenError
+            if self.has_pending is not None and self.has_pending():
+                return
             if self._poll.poll(self._poll_milliseconds(deadline)):
                 if not self._woken:
                     return
@@ -293,20 +312,83 @@ class StreamChannel:
         """Send one small piece whole and without waiting, if that is possible now.
 
         Returns:
-            False if nothing was sent: the socket takes nothing now, or might take just a part.
+            False if nothing was sent: the socket takes nothing now, or something else goes first.
 
         Raises:
             ConnectionClosedError: the stream broke.
+            PartlySentError: a part of it was sent.
         """
-        if self._unsent or len(data) > self._atomic_bytes:
+        if self.unsent:
             return False
+        n_bytes = len(data)
+        if n_bytes > self._atomic_bytes:
+            return self._begin_to_send(data, n_bytes)
         send = self._send
         try:
-            return send(data, MSG_DONTWAIT) == len(data)
+            return send(data, MSG_DONTWAIT) == n_bytes
         except OSError as error:
             if not _would_block(error):
                 _raise_translated(error)
             return False
+
+    def _begin_to_send(self, data: bytes, n_bytes: int) -> bool:
+        """Do what send_now does where the kernel may take a piece in part.
+
+        Raises:
+            PartlySentError: it did.
+        """
+        if self.sock.gettimeout():  # such a socket would wait in the sending call
+            return False
+        try:
+            # Up to the end of this block there is no call after which a signal handler could run.
+            for self._sent in map(self._send, (data,), (MSG_DONTWAIT,)):
+                if self._sent == n_bytes:
+                    self._sent = 0
+                    return True
+                self.unsent = [data]
+                self.offset = self._sent
+                self._sent = 0
+        except OSError as error:
+            if not _would_block(error):
+                _raise_translated(error)
+            if not self._is_committed:
+                return False
+            self.unsent = [data]
+            self.offset = 0
+        raise PartlySentError
+
+    @property
+    def _is_committed(self) -> bool:
+        """Whether a coat has taken something of which it could not send all."""
+        return self.has_pending is not None and self.sock.is_committed  # type: ignore[attr-defined]
+
+    def send_what_goes(self, parts: Sequence[Buffer]) -> bool:
+        """Put pieces behind what is unsent, and send as much of all that as goes without waiting.
+
+        Args:
+            parts: what to send; it is kept until it is sent.
+
+        Returns:
+            Whether nothing is left.
+
+        Raises:
+            ConnectionClosedError: the stream broke.
+        """
+        if not self.unsent:
+            self.offset = 0
+        self.unsent.extend(part for part in parts if len(part))
+        while rest := _after(self.unsent, self.offset):
+            try:
+                if not self._send_some(rest):
+                    return False
+            except OSError as error:
+                self.unsent = []
+                _raise_translated(error)
+            finally:
+                self.offset += self._sent
+                self._sent = 0
+        self.unsent = []
+        return True
 
     def send_parts(
         self,
@@ -331,19 +413,19 @@ class StreamChannel:
             ConnectionClosedError: the stream broke.
             TimeoutError: the deadline passed while the peer did not read.
         """
-        if self._unsent:  # first finish what was interrupted
+        if self.unsent:  # first finish what was interrupted
             self._send_unsent(deadline, meanwhile)
-        views = [memoryview(part).cast("B") for part in parts if len(part)]
+        views: list[Buffer] = [memoryview(part).cast("B") for part in parts if len(part)]
         if views:
-            self._unsent, self._offset = views, 0
+            self.unsent, self.offset = views, 0
             try:
                 self._send_unsent(deadline, meanwhile)
             finally:
-                if not self._offset + self._sent:
-                    self._unsent = []
+                if not self.offset + self._sent and not self._is_committed:
+                    self.unsent = []
 
     def _send_unsent(self, deadline: float | None, meanwhile: Callable[[], bool] | None) -> None:
-        while rest := _after(self._unsent, self._offset):
+        while rest := _after(self.unsent, self.offset):
             try:
                 # A socket with a time-out would wait in the sending call, whatever the flags.
                 if self.sock.gettimeout() or not self._send_some(rest):
@@ -351,15 +433,15 @@ class StreamChannel:
             except TimeoutError:
                 raise
             except OSError as error:
-                self._unsent = []
+                self.unsent = []
                 _raise_translated(error)
             finally:
                 # No call may stand here: a signal handler could raise between the two.
-                self._offset += self._sent
+                self.offset += self._sent
                 self._sent = 0
-        self._unsent = []
+        self.unsent = []
 
-    def _send_some(self, views: list[memoryview]) -> bool:
+    def _send_some(self, views: list[Buffer]) -> bool:
         """Send what the socket takes without waiting; False if that is nothing.
 
         Raises:
@@ -389,22 +471,22 @@ class StreamChannel:
         if deadline is not None and monotonic() >= deadline:
             raise TimeoutError("the deadline passed while the peer did not read")
         if self.sock.gettimeout() and any(event & select.POLLOUT for _, event in poll.poll(0)):
-            self._send_some(_after(self._unsent, self._offset))
+            self._send_some(_after(self.unsent, self.offset))
 
     def close(self) -> None:
         """Give back what belongs to the channel, and the socket if it is owned."""
         self.make_unwakeable()
         if self.owned:
             _shut(self.sock, socket.SHUT_RDWR)
-            self.sock.close()
+            descriptors.close(self.sock)
 
 
-def _after(views: list[memoryview], offset: int) -> list[memoryview]:
+def _after(views: list[Buffer], offset: int) -> list[Buffer]:
     """List what follows the first ``offset`` bytes of ``views``, few enough for one call."""
-    rest = []
+    rest: list[Buffer] = []
     for view in views:
         if offset < len(view):
-            rest.append(view[offset:] if offset else view)
+            rest.append(memoryview(view)[offset:] if offset else view)
             if len(rest) == _PARTS_MAX:
                 break
         offset = max(0, offset - len(view))

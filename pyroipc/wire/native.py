@@ -162,6 +162,15 @@ def _join(parts: list[Buffer]) -> list[Buffer]:
     return joined
 
 
+_NO_SCRATCH = (bytearray(), memoryview(b""))
+
+
+def new_scratch() -> tuple[bytearray, memoryview]:
+    """Make the memory in which messages arrive that are not large, and a view of it."""
+    scratch = bytearray(SCRATCH_BYTES)
+    return scratch, memoryview(scratch)
+
+
 class Decoder:
     """Turns received bytes into messages.
 
@@ -174,10 +183,12 @@ class Decoder:
         limits: what to accept. May be replaced at any time by assigning ``limits``.
         allocate: makes the memory for a message that does not fit the scratch; takes a size in
             bytes and returns a writable buffer of exactly that size.
+        idle: take no memory before something is received: :meth:`borrow` and :meth:`rest`.
     """
 
     __slots__ = (
         "_allocate",
+        "_borrowed",
         "_error",
         "_large",
         "_limits",
@@ -192,9 +203,17 @@ class Decoder:
         "scratch",
     )
 
-    def __init__(self, limits: Limits, allocate: Callable[[int], bytearray] = bytearray) -> None:
-        self._scratch = bytearray(SCRATCH_BYTES)
-        self.scratch = memoryview(self._scratch)
+    def __init__(
+        self,
+        limits: Limits,
+        allocate: Callable[[int], bytearray] = bytearray,
+        *,
+        idle: bool = False,
+    ) -> None:
+        self._scratch, self.scratch = _NO_SCRATCH
+        self._borrowed = False
+        if not idle:
+            self._take_scratch()
         self._start = 0
         self.end = 0
         """What lies between the two in the memory in use has arrived and is not decoded yet; while
@@ -233,7 +252,37 @@ class Decoder:
             self._scratch[:rest] = self._scratch[self._start : self.end]
             self.end = rest
             self._start = 0
-        return self.scratch[self.end :] if self.end else self.scratch
+        return self.scratch[self.end :] if self.end else self.scratch or self._take_scratch()
+
+    def _take_scratch(self) -> memoryview:
+        scratch, view = new_scratch()
+        self._scratch, self.scratch = scratch, view
+        return view
+
+    def borrow(self, scratch: tuple[bytearray, memoryview]) -> None:
+        """Receive into memory that somebody lends until :meth:`rest`, unless there is some here.
+
+        Args:
+            scratch: what :func:`new_scratch` returned.
+        """
+        if not self.scratch:
+            self._borrowed = True
+            self._scratch, self.scratch = scratch
+
+    def rest(self) -> None:
+        """Give back what was borrowed, and keep no more memory than what has arrived needs."""
+        if self._large is not None or not (self.end or self.received):
+            self._borrowed = False
+            self._scratch, self.scratch = _NO_SCRATCH
+        elif self._borrowed:
+            scratch, view = new_scratch()
+            rest = self.end + self.received - self._start
+            scratch[:rest] = self._scratch[self._start : self.end + self.received]
+            # No call from here on: a signal handler could raise.
+            self._borrowed = False
+            self._scratch, self.scratch = scratch, view
+            self.end -= self._start
+            self._start = 0
 
     def advance(self) -> Message | None:
         """Account for ``received`` bytes and return the next complete message, or None.

@@ -1,11 +1,7 @@
 """The loop of a daemon that serves one connected socket.
 
-The thread that receives a request also runs it: no hand-off, so a call costs one wake-up. While
-it runs the method nobody receives; for a short call that does no harm. A *stand-by* thread looks
-every few milliseconds, while there is work, whether the leader has been busy with one call for
-that long, and then takes the lead: it receives and runs the requests that follow, so that N calls
-of N threads run side by side and a slow method holds up nobody. The thread that was busy stands
-by when it is done. An idle connection has one thread that receives and one that sleeps.
+The thread that receives a request also runs it, and :mod:`relay` says who does when it takes long:
+N calls of N threads run side by side, and a slow method holds up nobody.
 
 With one thread only (``SERVERTYPE`` ``"multiplex"``) requests run strictly one after the other,
 on the thread that runs the loop.
@@ -13,12 +9,11 @@ on the thread that runs the loop.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from time import monotonic
 
 from pyroipc.context import running
 from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
+from pyroipc.server.loops.relay import Relay
 from pyroipc.server.loops.runner import UNUSUAL, Runner
 from pyroipc.transports.stream import WokenError
 
@@ -31,16 +26,8 @@ if TYPE_CHECKING:
     from pyroipc.server.session import ServerSession
     from pyroipc.wire.message import Message
 
-_TICK_SECONDS = 0.005
-"""A leader that has been busy with one call for this long is relieved."""
-_IDLE_TICKS = 10
-"""After so many looks without work the stand-by sleeps until there is some."""
-_CONDITION_SECONDS = 0.5
-_FINISH_SECONDS = 5.0
-"""How long a loop that stops waits for calls that still run on other threads."""
 
-
-class ConnectedLoop(Runner):
+class ConnectedLoop(Runner, Relay):
     """Serves one session until it ends or :meth:`stop` is called.
 
     Args:
@@ -60,17 +47,11 @@ class ConnectedLoop(Runner):
         threads: int,
         oneway_queue: int,
     ) -> None:
-        super().__init__(session, handler, streams, threads=threads, oneway_queue=oneway_queue)
-        self._stopping = False
+        Runner.__init__(
+            self, session, handler, streams, threads=threads, oneway_queue=oneway_queue
+        )
+        Relay.__init__(self, threads)
         self._error: Exception | None = None
-        self._turns = 0  # requests received
-        self._helpers: set[threading.Thread] = set()
-        self._parked = 0
-        self._counts = threading.Lock()
-        self._standing_by = threading.Lock()
-        self._asleep = False
-        self._bell = threading.Lock()
-        self._bell.acquire()
         self._inbox: deque[Message] = deque()
 
     def run(self, condition: Callable[[], bool] | None = None) -> None:
@@ -80,10 +61,7 @@ class ConnectedLoop(Runner):
             ProtocolError: the peer broke the rules of the protocol.
         """
         try:
-            while not self._stopping and (condition is None or condition()):
-                deadline = None if condition is None else monotonic() + _CONDITION_SECONDS
-                if not self._serve(deadline):
-                    self._park(deadline)
+            self.relay(condition)
         finally:
             self._stopping = True
             self._ring()
@@ -95,17 +73,6 @@ class ConnectedLoop(Runner):
                 self._finish_calls()
         if isinstance(self._error, ProtocolError):
             raise self._error
-
-    def _finish_calls(self) -> None:
-        """Let calls that other threads run finish, so that their answers precede the goodbye."""
-        deadline = monotonic() + _FINISH_SECONDS
-        for helper in list(self._helpers):
-            helper.join(max(0.0, deadline - monotonic()))
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether some thread still runs a call that it may never answer, after the loop ended."""
-        return any(helper.is_alive() for helper in list(self._helpers))
 
     def stop(self) -> None:
         """Make :meth:`run` return as soon as its thread is not in a method; any thread."""
@@ -133,6 +100,12 @@ class ConnectedLoop(Runner):
             if deadline is not None:
                 return True
         return True
+
+    def _is_led(self) -> bool:
+        return self._session.lead.locked()
+
+    def _has_work(self) -> bool:
+        return bool(self._inbox)
 
     def _receive(self, deadline: float | None) -> Message | None:
         """Receive a request, if this thread can lead; None also if there is none any more."""
@@ -165,7 +138,7 @@ class ConnectedLoop(Runner):
 
     def take(self, message: Message) -> None:
         """Take a request that another thread received while it waited for an answer of its own."""
-        if self._away and self._refuse_circle(message):
+        if self.refuses_circle(message):
             return
         if self._admit(message):
             self._enqueue(message)
@@ -185,96 +158,3 @@ class ConnectedLoop(Runner):
             except IndexError:
                 return  # another thread was faster
             self._run(message)
-
-    # --- stand-by --------------------------------------------------------------------------------
-
-    def _start_helper(self) -> None:
-        with self._counts:
-            if self._stopping or self._parked or len(self._helpers) + 1 >= self._threads_max:
-                return
-            helper = threading.Thread(target=self._help, name="pyroipc-worker", daemon=True)
-            try:
-                helper.start()
-            except RuntimeError:  # no more threads to be had: serve with those that there are
-                return
-            self._helpers.add(helper)
-            self._parked += 1
-
-    def _help(self) -> None:
-        """Be a helper: stand by, lead while nobody else does, stand by again."""
-        try:
-            parked = True  # counted by _start_helper
-            while not self._stopping:
-                if not parked and not self._enter_park(spare=True):
-                    return
-                self._stand_by()
-                self._leave_park()
-                parked = False
-                self._serve()
-        finally:
-            with self._counts:
-                self._helpers.discard(threading.current_thread())
-
-    def _park(self, deadline: float | None) -> None:
-        """Stand by on the thread that runs the loop, until the deadline at the latest."""
-        self._enter_park(spare=False)
-        try:
-            self._stand_by(deadline)
-        finally:
-            self._leave_park()
-
-    def _enter_park(self, *, spare: bool) -> bool:
-        """Count this thread as standing by; False if there is another and this one is spare."""
-        with self._counts:
-            if spare and self._parked:
-                return False
-            self._parked += 1
-            return True
-
-    def _leave_park(self) -> None:
-        with self._counts:
-            self._parked -= 1
-        self._start_helper()
-
-    def _stand_by(self, deadline: float | None = None) -> None:
-        """Return when nobody has led for a tick while one call runs, or when the loop stops."""
-        if not self._standing_by.acquire(timeout=_seconds_until(deadline)):
-            return
-        try:
-            idle_ticks = 0
-            turns = -1
-            was_free = False
-            while not self._stopping and (deadline is None or monotonic() < deadline):
-                if idle_ticks > _IDLE_TICKS:
-                    self._sleep(deadline)
-                    idle_ticks = 0
-                else:
-                    self._bell.acquire(timeout=_TICK_SECONDS)
-                if self._inbox:
-                    return
-                free, turned = not self._session.lead.locked(), self._turns != turns
-                if free and was_free and not turned:
-                    return  # the one who led is busy with the call of the tick before
-                idle_ticks = 0 if free or turned else idle_ticks + 1
-                was_free, turns = free, self._turns
-        finally:
-            self._standing_by.release()
-
-    def _sleep(self, deadline: float | None) -> None:
-        self._asleep = True
-        # The leader gives up the lead before it looks whether we sleep, and we say that we sleep
-        # before we look whether there is a leader: one of the two notices.
-        if self._session.lead.locked() and not self._stopping:
-            self._bell.acquire(timeout=_seconds_until(deadline))
-        self._asleep = False
-
-    def _ring(self) -> None:
-        try:
-            self._bell.release()
-        except RuntimeError:
-            pass  # it rings already
-
-
-def _seconds_until(deadline: float | None) -> float:
-    """Return what Lock.acquire takes as its timeout."""
-    return -1 if deadline is None else max(0.0, deadline - monotonic())

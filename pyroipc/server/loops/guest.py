@@ -52,7 +52,7 @@ class GuestLoop(Runner):
 
     def take(self, message: Message) -> None:
         """Take a request; a thread of this loop will run it."""
-        if self._away and self._refuse_circle(message):
+        if self.refuses_circle(message):
             return
         if self._admit(message):
             self._enqueue(message)

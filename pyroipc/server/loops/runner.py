@@ -21,6 +21,8 @@ from pyroipc.wire.message import CREDIT, ONEWAY, REQUEST, STREAM, Message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyroipc.client.session import Session
     from pyroipc.server.loops.streams import Streams
     from pyroipc.server.session import ServerSession
@@ -31,18 +33,64 @@ UNUSUAL = ONEWAY | STREAM
 class _Away:
     """The time in which a thread of a loop waits for a call over another connection."""
 
-    __slots__ = ("_chain", "_runner", "_what")
+    __slots__ = ("_chain", "_circles", "_what")
 
-    def __init__(self, runner: Runner, chain: bytes, what: str) -> None:
-        self._runner = runner
+    def __init__(self, circles: Circles, chain: bytes, what: str) -> None:
+        self._circles = circles
         self._chain = chain
         self._what = what
 
     def __enter__(self) -> None:
-        self._runner._change_away(self._chain, self._what)  # noqa: SLF001
+        self._circles.change(self._chain, self._what)
 
     def __exit__(self, *exc: object) -> None:
-        self._runner._change_away(self._chain, None)  # noqa: SLF001
+        self._circles.change(self._chain, None)
+
+
+class Circles:
+    """What the threads of a loop wait for over other connections, so that circles are known.
+
+    Args:
+        threads: how many threads the loop has.
+        on_change: called with whether all of them wait, when their number has changed.
+    """
+
+    __slots__ = ("_count", "_lock", "_on_change", "_threads_max", "waits")
+
+    def __init__(self, threads: int, on_change: Callable[[bool], None]) -> None:
+        self._threads_max = threads
+        self._on_change = on_change
+        self.waits: dict[bytes, list[str]] = {}
+        """By the correlation id of a chain of calls: the calls that threads wait for."""
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def change(self, chain: bytes, what: str | None) -> None:
+        """Note that a thread begins to wait for a call, or with None: that it waits no more."""
+        with self._lock:
+            if what is not None:
+                self.waits.setdefault(chain, []).append(what)
+                self._count += 1
+            else:
+                self._count -= 1
+                self.waits[chain].pop()
+                if not self.waits[chain]:
+                    del self.waits[chain]
+            self._on_change(self._count >= self._threads_max)
+
+    def error_for(self, message: Message) -> DeadlockError | None:
+        """Return why a request would wait for itself; None if it would not."""
+        if self._count < self._threads_max or message.flags & ONEWAY:
+            return None
+        waits_for = self.waits.get(message.correlation_id or b"")
+        if not waits_for:
+            return None
+        return DeadlockError(
+            f"calls go round in a circle: this one came back to process {os.getpid()}, where "
+            f"{'the only thread' if self._threads_max == 1 else 'every thread'} of the daemon "
+            f"waits; it waits for {waits_for[-1]}, which waits for this call. Let one of the "
+            "calls be oneway, or let the daemon have threads (SERVERTYPE 'thread')"
+        )
 
 
 class Runner:
@@ -54,7 +102,20 @@ class Runner:
         streams: sends the items of the iterators that methods return.
         threads: how many threads may run methods at once.
         oneway_queue: how many oneway calls may wait.
+        circles: what the threads of the loop wait for; None: the loop serves only this session.
     """
+
+    __slots__ = (
+        "_circles",
+        "_handle",
+        "_handler",
+        "_lane",
+        "_lane_lock",
+        "_oneway_max",
+        "_session",
+        "_streams",
+        "_threads_max",
+    )
 
     def __init__(
         self,
@@ -64,6 +125,7 @@ class Runner:
         *,
         threads: int,
         oneway_queue: int,
+        circles: Circles | None = None,
     ) -> None:
         self._session = session
         self._handler = handler
@@ -71,9 +133,7 @@ class Runner:
         self._streams = streams
         self._threads_max = threads
         self._oneway_max = oneway_queue
-        self._away: dict[bytes, list[str]] = {}  # chains of calls that threads wait for: for what
-        self._away_count = 0
-        self._away_lock = threading.Lock()
+        self._circles = circles or Circles(threads, self._watch)
         self._lane: deque[Message] = deque()
         self._lane_lock = threading.RLock()
 
@@ -155,35 +215,20 @@ class Runner:
             chain: the correlation id of the call it waits for.
             what: that call, for people.
         """
-        return _Away(self, chain, what)
+        return _Away(self._circles, chain, what)
 
-    def _change_away(self, chain: bytes, what: str | None) -> None:
-        with self._away_lock:
-            if what is not None:
-                self._away.setdefault(chain, []).append(what)
-                self._away_count += 1
-            else:
-                self._away_count -= 1
-                self._away[chain].pop()
-                if not self._away[chain]:
-                    del self._away[chain]
-            is_helpless = self._away_count >= self._threads_max
-            if is_helpless or self._session.pump.is_watching:
-                self._session.pump.watch(is_helpless)
+    def _watch(self, is_helpless: bool) -> None:  # noqa: FBT001 - it is the whole message
+        """Have somebody receive who refuses circles, while all threads wait."""
+        if is_helpless or self._session.pump.is_watching:
+            self._session.pump.watch(is_helpless)
 
-    def _refuse_circle(self, message: Message) -> bool:
+    def refuses_circle(self, message: Message) -> bool:
         """Answer a request that goes round in a circle; False if this one does not."""
-        if self._away_count < self._threads_max or message.flags & ONEWAY:
+        if not self._circles.waits:
             return False
-        waits_for = self._away.get(message.correlation_id or b"")
-        if not waits_for:
+        error = self._circles.error_for(message)
+        if error is None:
             return False
-        error = DeadlockError(
-            f"calls go round in a circle: this one came back to process {os.getpid()}, where "
-            f"{'the only thread' if self._threads_max == 1 else 'every thread'} of the daemon "
-            f"waits; it waits for {waits_for[-1]}, which waits for this call. Let one of the "
-            "calls be oneway, or let the daemon have threads (SERVERTYPE 'thread')"
-        )
         self._session.send(refusal(message.request_id, error))
         return True
 

@@ -1,8 +1,9 @@
 """The table of descriptors that belong to this process alone, and the lock around forks.
 
 What is in the table is closed in every forked child before anything else of the child runs:
-children of :mod:`pyroipc.process`, of :mod:`multiprocessing`, of ``os.fork``. All of it is
-close-on-exec, so programs that are started inherit nothing either.
+children of :mod:`pyroipc.process`, of :mod:`multiprocessing`, of ``os.fork``. It is the ends of
+pairs, listening sockets and connections. All of it is close-on-exec, so programs that are started
+inherit nothing either.
 
 Descriptors that are to be inherited by one child only (its ends of the pairs) must not exist
 while another thread forks. So whoever makes them holds :data:`lock` until they are closed here;
@@ -55,10 +56,14 @@ def own_number(fd: int) -> int:
 
 
 def close(sock: socket.socket) -> None:
-    """Close a socket and take it out of the table; any number of times."""
+    """Close a socket and take it out of the table; any number of times.
+
+    Args:
+        sock: a socket, or a coat around one that is in the table.
+    """
     with lock:
         sock.close()
-        _sockets.pop(id(sock), None)
+        _sockets.pop(id(getattr(sock, "raw", sock)), None)
         _close_waiting()
 
 
@@ -84,7 +89,7 @@ def _close_waiting() -> None:
     while _to_close:
         sock = _to_close.popleft()
         sock.close()
-        _sockets.pop(id(sock), None)
+        _sockets.pop(id(getattr(sock, "raw", sock)), None)
 
 
 def forget_in_children(function: Callable[[], None]) -> None:

@@ -1,0 +1,162 @@
+"""Where clients come in: the listening sockets of a loop, and the waker.
+
+When there are no descriptors left, a listening socket stays ready and nobody can be let in. So it
+is not watched for a moment; who waits outside is let in when there are descriptors again.
+"""
+
+from __future__ import annotations
+
+import socket
+from time import monotonic
+
+from pyroipc.transports import descriptors
+from pyroipc.transports.base import ShortageError
+from pyroipc.transports.readiness import READ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyroipc.server.loops.visitor import Visitor
+    from pyroipc.transports.base import Listener
+    from pyroipc.transports.readiness import Readiness
+
+_AT_ONCE = 32
+"""How many clients are let in before others have their turn again."""
+_PAUSE_SECONDS = 0.05
+_LOG_SECONDS = 1.0
+
+
+class Doors:
+    """The listening sockets of a loop.
+
+    Args:
+        readiness: watches them.
+    """
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+        self._doors: dict[int, tuple[Listener, Callable[[socket.socket], Visitor | None]]] = {}
+        self._shut: list[int] = []
+        self._open_at = 0.0
+        self._log_at = 0.0
+
+    def add(self, listener: Listener, welcome: Callable[[socket.socket], Visitor | None]) -> None:
+        """Let clients in.
+
+        Args:
+            listener: where they come.
+            welcome: makes what serves one, or returns None if it is not wanted.
+        """
+        fd = listener.sock.fileno()
+        self._doors[fd] = listener, welcome
+        self._readiness.register(fd, READ)
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """The listening sockets."""
+        return [listener.sock for listener, _ in self._doors.values()]
+
+    def open(self, fd: int) -> list[Visitor]:
+        """Let those in who wait at a listening socket, up to a number."""
+        door = self._doors.get(fd)
+        come: list[Visitor] = []
+        if door is None:
+            return come
+        listener, welcome = door
+        try:
+            for _ in range(_AT_ONCE):
+                sock = listener.accept()
+                if sock is None:
+                    break
+                visitor = self._greet(sock, welcome)
+                if visitor is not None:
+                    come.append(visitor)
+        except ShortageError as error:
+            self._pause(fd, error)
+        return come
+
+    def _greet(
+        self, sock: socket.socket, welcome: Callable[[socket.socket], Visitor | None]
+    ) -> Visitor | None:
+        visitor = None
+        try:
+            visitor = welcome(sock)
+        except (OSError, MemoryError) as error:
+            _log().warning("a client could not be served: %s", error)
+        finally:
+            if visitor is None:
+                descriptors.close(sock)
+        return visitor
+
+    def _pause(self, fd: int, error: Exception) -> None:
+        self._readiness.modify(fd, 0)
+        self._shut.append(fd)
+        now = monotonic()
+        self._open_at = now + _PAUSE_SECONDS
+        if now >= self._log_at:
+            self._log_at = now + _LOG_SECONDS
+            _log().warning("no client can be let in for the moment: %s", error)
+
+    @property
+    def next_opening(self) -> float | None:
+        """When to call :meth:`open_again`; None: all doors are open."""
+        return self._open_at if self._shut else None
+
+    def open_again(self, now: float) -> None:
+        """Watch those again that were not watched for a moment."""
+        if self._shut and now >= self._open_at:
+            shut, self._shut = self._shut, []
+            for fd in shut:
+                self._readiness.modify(fd, READ)
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        doors, self._doors = self._doors, {}
+        self._shut = []
+        for fd, (listener, _) in doors.items():
+            self._readiness.unregister(fd)
+            listener.close()
+
+
+class Waker:
+    """Ends the waiting of a loop; any thread, and signal handlers.
+
+    Args:
+        readiness: what waits.
+    """
+
+    def __init__(self, readiness: Readiness) -> None:
+        self.sock, self._other = socket.socketpair()
+        self.sock.setblocking(False)
+        self._other.setblocking(False)
+        for sock in (self.sock, self._other):
+            descriptors.own(sock)
+        self.fd = self.sock.fileno()
+        readiness.register(self.fd, READ)
+
+    def wake(self) -> None:
+        """End the waiting, or let the next one end at once."""
+        try:
+            self._other.send(b"w")
+        except OSError:
+            pass  # it is awake, or there is nothing to wake any more
+
+    def rest(self) -> None:
+        """Be ready for the next time."""
+        try:
+            self.sock.recv(4096)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """Give back the descriptors."""
+        descriptors.close(self.sock)
+        descriptors.close(self._other)
+
+
+def _log() -> Any:
+    import logging
+
+    return logging.getLogger("pyroipc.server")
