@@ -134,6 +134,11 @@ class URI:
         return CONNECTED_SOCKET if self._protocol == "PYRO" else None
 
     @property
+    def address(self) -> Location | None:
+        """The location as an object, or None if there is none."""
+        return self._location
+
+    @property
     def is_connected_socket(self) -> bool:
         """Whether the object is behind a connected socket: it cannot be reached by address."""
         return self._protocol == "PYRO" and self._location is None

@@ -94,8 +94,10 @@ class Codecs:
         error: PyroError | None = None
         if table.trust_of(name) == "code" and not self._peer.trusted:
             error = SecurityError(
-                f"serializer {name!r} is refused: what it loads can run code, and the peer is not "
-                f"verified local ({self._peer.reason}); use serpent, json or msgpack here"
+                f"serializer {name!r} is refused: what it loads can run code, and the peer is "
+                f"not verified local ({self._peer.reason}). Use serpent, msgpack or json here: on this "
+                "dialect tuples, sets, dataclasses and the like arrive as what they are; or "
+                "connect over a unix socket"
             )
         elif name not in self.accepted:
             error = SecurityError(

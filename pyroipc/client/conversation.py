@@ -34,7 +34,7 @@ from pyroipc.wire.native import encode_plain, plain_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sized
+    from collections.abc import Callable, Mapping, Sized
     from typing import TypeAlias
 
     from pyroipc.protocol.calls import Encoded
@@ -58,6 +58,10 @@ _HELLO = plain_prefix(HELLO, 0, 0)
 _WELCOME = plain_prefix(WELCOME, 0, 0)
 _GOODBYE = plain_prefix(GOODBYE, 0, 0)
 _REFUSED = plain_prefix(GOODBYE, 0, REFUSED)
+_REFUSALS: Mapping[str, type[PyroError]] = {
+    "version": VersionMismatchError,
+    "security": SecurityError,
+}
 _LEFT = "left"  # how the payload of a goodbye begins: what was begun was answered
 _BUSY = "busy"  # something that was begun will never be answered
 
@@ -260,11 +264,16 @@ class Conversation:
             if held:
                 self._greeting.release()
 
-    def greet_ahead(self) -> None:
-        """Send the hello to a peer that is yet to be started; ``open`` then awaits the welcome."""
+    def greet_ahead(self, more: Encoded = b"") -> None:
+        """Send the hello without waiting for the welcome; ``open`` then does.
+
+        Args:
+            more: what is to be sent right behind it, though nobody has said that it is welcome.
+        """
         self._state = states.after(self._state, states.SEND_HELLO)
         self._ahead = self.next_id()
-        self.send(encode_plain(_HELLO, self._ahead, self.hello().encode()))
+        parts = (more,) if isinstance(more, bytes) else more
+        self.send([encode_plain(_HELLO, self._ahead, self.hello().encode()), *parts])
 
     def begin(self, hello: Hello) -> None:
         """Begin a conversation without a greeting: what the peer would say is known."""
@@ -377,7 +386,7 @@ class Conversation:
         reason, _, text = bytes(message.payload).decode(errors="replace").partition(": ")
         error: PyroError
         if message.flags & REFUSED:
-            error = (VersionMismatchError if reason == "version" else ConnectionClosedError)(text)
+            error = _REFUSALS.get(reason, ConnectionClosedError)(text)
         else:
             error = ConnectionClosedError(f"the peer ended the conversation: {text or reason}")
             if reason == _LEFT:  # and it had answered all that it had begun

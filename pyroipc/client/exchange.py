@@ -22,7 +22,7 @@ from itertools import repeat
 from pyroipc.client import sharing
 from pyroipc.client.conversation import BREAKING, Conversation, ConversationEndedError
 from pyroipc.client.waiters import Waiter
-from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
+from pyroipc.errors import ProtocolError, TimeoutError
 from pyroipc.protocol import state as states
 from pyroipc.protocol.calls import drop_parent, parent_of, refusal
 from pyroipc.transports.stream import PartlySentError, WokenError

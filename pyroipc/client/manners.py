@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyroipc.client import sharing
+from pyroipc.client import references, sharing
 from pyroipc.errors import PyroError, SerializeError
 from pyroipc.uri import URI
 
@@ -53,7 +53,14 @@ class Manners(_Typed[T]):
 
     @property
     def _pyroUri(self) -> URI:
-        """The URI of the remote object; over a connected socket it holds only in this process."""
+        """The URI of the remote object; over a connected socket it holds only in this process.
+
+        A name is replaced by the address that it stands for once that was looked up.
+        """
+        line = self._pyro_line
+        if line is not None:
+            uri: URI = line.resolved or line.uri
+            return uri
         return URI.for_connected_socket(self._pyroObjectId)
 
     @property
@@ -75,6 +82,8 @@ class Manners(_Typed[T]):
 
     def _pyro_way(self) -> object:
         """Return what tells the connections of two proxies apart."""
+        if self._pyro_line is not None:
+            return str(self._pyro_line.uri)
         session = self._pyro_session
         return id(self._pyro_socket if session is None else session.channel.sock)
 
@@ -91,6 +100,9 @@ class Manners(_Typed[T]):
     def __bool__(self) -> bool:
         return True
 
+    _pyro_address: str | None = None
+    """The text of the URI under which others can reach the object, if this proxy knows one."""
+
     def _pyroReference(self) -> tuple[str, str]:
         """Return the token of this end of the connection, and the object id."""
         session = self._pyro_session
@@ -101,7 +113,10 @@ class Manners(_Typed[T]):
     # --- copies --------------------------------------------------------------------------------
 
     def __copy__(self) -> Self:
-        """Return another proxy for the same object, over the same connection."""
+        """Return another proxy for the same object.
+
+        That of a connected socket shares the connection; that of an address makes its own.
+        """
         twin = type(self).__new__(type(self))
         twin._pyro_set_up(
             self._pyroObjectId,
@@ -112,6 +127,9 @@ class Manners(_Typed[T]):
         for name in _COPIED:
             twin.__dict__[name] = self.__dict__[name]
         twin.__dict__["_pyro_oneway"] = set(self._pyro_oneway)
+        if self._pyro_line is not None:  # a connection of its own
+            twin.__dict__.update(_pyro_line=self._pyro_line.copy(), _pyro_session=None)
+        twin.__dict__["_pyro_address"] = self._pyro_address
         if self._pyro_socket is not None:
             twin.__dict__["_pyro_known"] = False
         return twin
@@ -123,9 +141,11 @@ class Manners(_Typed[T]):
         """Pickle as a URI and the connection: it works where that connection is.
 
         For the peer of the connection that is its own object, and for this process another proxy.
+        A proxy for an address works everywhere.
         """
         token, object_id = self._pyroReference()
-        return revive, (str(URI.for_connected_socket(object_id)), token, self._pyro_serializer)
+        uri = self._pyro_address or str(URI.for_connected_socket(object_id))
+        return revive, (uri, token, self._pyro_serializer)
 
     # --- containers ----------------------------------------------------------------------------
 
@@ -199,7 +219,8 @@ class Manners(_Typed[T]):
 
     def __repr__(self) -> str:
         state = "connected" if self._pyroConnection is not None else "not connected"
-        return f"<pyroipc.Proxy at {id(self):#x}; {state}; for {self._pyroObjectId!r}>"
+        what = self._pyroObjectId if self._pyro_line is None else str(self._pyro_line.uri)
+        return f"<pyroipc.Proxy at {id(self):#x}; {state}; for {what!r}>"
 
 
 def revive(uri: str, token: str, serializer: str | None) -> object:
@@ -208,19 +229,24 @@ def revive(uri: str, token: str, serializer: str | None) -> object:
     Raises:
         SerializeError: the connection over which it went is not one of this process.
     """
-    object_id = URI(uri).object
-    assert isinstance(object_id, str)
-    sessions = sharing.members_of(sharing.sessions)
+    address = URI(uri)
+    object_id = address.object
+    sessions = sharing.members_of(sharing.sessions) if token and isinstance(object_id, str) else []
     for session in sessions:
         hello = session.peer_hello
         if hello is not None and hello.session == token and session.references.find_home:
             return session.references.decode(["home", object_id])
     for session in sessions:
-        if session.token == token:
+        if session.token == token and address.is_connected_socket:
+            assert isinstance(object_id, str)
             proxy = session.references.proxy_for(object_id)
             if proxy._pyroSerializer != serializer:
                 proxy._pyroSerializer = serializer
             return proxy
+    if not address.is_connected_socket:
+        proxy = references.make_address_proxy(uri)
+        proxy._pyroSerializer = serializer
+        return proxy
     raise SerializeError(
         f"the proxy for {object_id!r} goes over a connected socket that process {os.getpid()} "
         "does not have; pass a registered object that calls it instead, or make a new proxy "

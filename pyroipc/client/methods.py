@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from threading import Event
 from time import monotonic
 
 from pyroipc.client.conversation import ID_MASK
 from pyroipc.context import context_in_use, current_context, running
 from pyroipc.errors import (
+    BusyError,
     CommunicationError,
+    ConnectError,
     ConnectionClosedError,
     MessageTooLargeError,
     ProtocolError,
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from pyroipc.protocol.calls import CallCodec, Encoded
     from pyroipc.wire.message import Buffer
 
+_RETRY_SECONDS_MAX = 2.0
 RESPONSE_FLAGS = ERROR | CORRELATION | DEADLINE | STREAM | BATCH
 
 
@@ -104,7 +108,10 @@ class RemoteMethod:
                 raise
         request_id = next(self._ids) & ID_MASK
         data = pack_header(codec.request_prefix, request_id, n_bytes) + payload
-        message = exchange(request_id, data, None)
+        try:
+            message = exchange(request_id, data, None)
+        except ConnectionClosedError as error:
+            return self.__self__._pyro_call_again(error, self.__name__, args, kwargs)
         if (
             message.flags
             or message.kind != RESPONSE
@@ -121,11 +128,12 @@ class RemoteMethod:
         # Call while a context is in use; a plain call back to the caller has a short way.
         context = running.get()
         session = self._session
+        if not session.is_open:
+            return self._call_anew(args, kwargs)
         if (
             type(context) is not tuple
             or context[1].session is not session
             or type(context[0]) is not Message
-            or not session.is_open
         ):
             return self.__self__._pyroInvoke(self.__name__, args, kwargs)
         codec = self._codec
@@ -155,6 +163,20 @@ class RemoteMethod:
             return codec.loads(message.payload)
         except Exception as failure:
             raise codec.load_failed(failure) from failure
+
+    def _call_anew(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # Call when the conversation has ended: it begins again, perhaps over a new connection.
+        proxy = self.__self__
+        try:
+            return proxy._pyroInvoke(self.__name__, args, kwargs)
+        finally:
+            session = proxy._pyro_session
+            if session is not None and session is not self._session and session.is_open:
+                self._object_id = proxy._pyroObjectId
+                self._codec = proxy._pyro_codec()
+                self._ids = session.ids
+                self._exchange = session.exchange
+                self._session = session
 
     def _take_back(
         self, error: ProtocolError, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -213,7 +235,10 @@ class OnewayMethod(RemoteMethod):
                 :meth:`Proxy._pyroInvoke`.
         """
         session = self._session
-        if running.get() is not None or not session.is_open:
+        if not session.is_open:
+            self._call_anew(args, kwargs)
+            return
+        if running.get() is not None:
             self.__self__._pyroInvoke(self.__name__, args, kwargs)
             return
         codec = self._codec
@@ -244,11 +269,14 @@ class SpecialMethod(RemoteMethod):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the remote method; see :class:`Proxy` for the errors."""
         proxy = self.__self__
+        pause = proxy._pyro_settings.RETRY_SECONDS
         for _ in range(proxy._pyroMaxRetries):
             try:
                 return proxy._pyroInvoke(self.__name__, args, kwargs)
-            except (ConnectionClosedError, TimeoutError):
+            except (ConnectionClosedError, ConnectError, BusyError, TimeoutError):
                 pass  # and again
+            Event().wait(pause)
+            pause = min(2 * pause, _RETRY_SECONDS_MAX)
         return proxy._pyroInvoke(self.__name__, args, kwargs)
 
 
@@ -264,11 +292,37 @@ def invoke(
 
     Raises:
         CommunicationError: the conversation failed, or the call could not be sent.
+        ConnectionClosedError: the connection ended.
         BlobError: a blob is not the only argument.
     """
-    session = proxy._pyro_connected()
     timeout = proxy._pyroTimeout
     deadline = None if timeout is None else monotonic() + timeout
+    try:
+        return _invoke(proxy, member, args, kwargs, flags, object_id, deadline)
+    except ConnectionClosedError as error:
+        if not may_repeat(proxy, error):
+            raise
+    return _invoke(proxy, member, args, kwargs, flags, object_id, deadline)
+
+
+def may_repeat(proxy: Proxy[Any], error: ConnectionClosedError) -> bool:
+    """Say whether a call may be made again over a new connection, without anybody asking for it.
+
+    That is so if the daemon said goodbye before it began the call, as when it was restarted.
+    """
+    return proxy._pyro_line is not None and error.call_status in ("not sent", "not started")
+
+
+def _invoke(
+    proxy: Proxy[Any],
+    member: str,
+    args: Sequence[Any],
+    kwargs: dict[str, Any] | None,
+    flags: int,
+    object_id: str | None,
+    deadline: float | None,
+) -> Any:
+    session = proxy._pyro_connected(deadline)
     codec = None
     called = object_id or proxy._pyroObjectId
     try:

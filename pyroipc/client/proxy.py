@@ -12,7 +12,9 @@ from pyroipc.client.methods import (
     OnewayMethod,
     RemoteMethod,
     SpecialMethod,
+    encode_request,
     invoke,
+    may_repeat,
     read_result,
 )
 from pyroipc.client.session import session_for
@@ -32,10 +34,12 @@ from pyroipc.wire.message import ONEWAY
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    import ssl
     from collections.abc import Mapping, Sequence
-    from typing import Any, Self
+    from typing import Any, Literal, Self
 
     from pyroipc.client.batch import BatchProxy, BatchResults
+    from pyroipc.client.line import Line
     from pyroipc.client.session import Session
     from pyroipc.protocol.calls import CallCodec
     from pyroipc.settings import Settings
@@ -46,18 +50,26 @@ _NOTHING: Mapping[str, Buffer] = {}
 
 
 class Proxy(Manners[T]):
-    """Stands for an object that a daemon hosts at the other end of a connected socket.
+    """Stands for an object that a daemon hosts.
 
     Nothing is sent before the first use. Any thread may use a proxy, and N threads have N calls in
-    flight on one connection; several proxies may share a socket.
+    flight on its one connection. A proxy for an address connects when it is used, and again when
+    it is used after the connection was lost, after it was released, and in a forked child.
 
     Args:
-        uri: the id under which the object is registered, or the URI that ``register`` returned.
-        connected_socket: a connected stream socket. It stays the caller's and is never closed.
+        uri: the URI that ``register`` returned, or its text; with a connected socket also just the
+            id under which the object is registered.
+        connected_socket: a connected stream socket, at whose other end the daemon is. It stays the
+            caller's and is never closed; several proxies may share it.
+        tls: encrypt what goes over TCP, and check the certificate of the server: an
+            ``ssl.SSLContext``. None: as the setting SSL says; False: do not.
+        hmac_key: what both ends have to know, in bytes or text. None: the setting HMAC_KEY.
         settings: read once, now.
 
     Raises:
-        TypeError: no socket, or neither a str nor a URI was given.
+        TypeError: neither a str nor a URI was given.
+        PyroError: the text is no URI, or that of an object behind a connected socket, without it.
+        SecurityError: a file of certificates cannot be used.
 
     Attributes whose names begin with ``_pyro`` are those of the proxy itself; all others are those
     of the remote object.
@@ -83,11 +95,22 @@ class Proxy(Manners[T]):
         uri: str | URI,
         connected_socket: socket.socket | None = None,
         *,
+        tls: ssl.SSLContext | Literal[False] | None = None,
+        hmac_key: bytes | str | None = None,
         settings: Settings = config,
     ) -> None:
-        if not isinstance(uri, str | URI) or connected_socket is None:
-            raise TypeError("Proxy(name, connected_socket=sock): a str and a connected socket")
-        self._pyro_set_up(_object_id(uri), settings, socket=connected_socket)
+        if not isinstance(uri, str | URI):
+            raise TypeError(f"a proxy takes a URI or its text, not {type(uri).__name__}")
+        if connected_socket is not None:
+            self._pyro_set_up(_object_id(uri), settings, socket=connected_socket)
+            return
+        uri = URI(uri, ns_port=settings.NS_PORT)
+        if uri.is_connected_socket:
+            raise PyroError(f"{uri} can be reached over its socket only: give connected_socket=")
+        from pyroipc.client.line import make_line
+
+        self._pyro_set_up(_named(uri), settings, line=make_line(uri, settings, tls, hmac_key))
+        self.__dict__["_pyro_address"] = str(uri)
 
     @classmethod
     def _pyro_over(cls, session: Session, object_id: str, settings: Settings = config) -> Self:
@@ -119,6 +142,7 @@ class Proxy(Manners[T]):
         *,
         socket: socket.socket | None = None,
         session: Session | None = None,
+        line: Line | None = None,
     ) -> None:
         self.__dict__.update(
             _pyroObjectId=object_id,
@@ -132,6 +156,7 @@ class Proxy(Manners[T]):
             _pyro_serializer=None,
             _pyro_socket=socket,
             _pyro_session=session,
+            _pyro_line=line,
             _pyro_pid=os.getpid(),
             _pyro_known=False,
             _pyro_class_key=None,
@@ -170,19 +195,26 @@ class Proxy(Manners[T]):
             kind = SpecialMethod
         elif name in self._pyro_oneway:
             kind = OnewayMethod
-        owner = self if self._pyro_hold is None else self._pyro_speaker()
+        owner = self
+        if self._pyro_hold is not None or (self._pyro_line is not None and cls is Proxy):
+            owner = self._pyro_speaker()
         return kind(owner, name, self._pyro_codec(), self._pyro_session)
 
     def _pyro_speaker(self) -> Self:
-        """Return the twin to which the methods of a received proxy belong.
+        """Return the twin to which the methods belong.
 
         They are attributes of the proxy. Were they to refer to it, it went only when the collector
-        runs, and the peer had to keep its object for as long.
+        runs, and the peer had to keep its object, or the connection, for as long.
         """
         twin: Self | None = self.__dict__.get("_pyro_twin")
         if twin is None:
             twin = self.__dict__["_pyro_twin"] = self.__copy__()
-            twin.__dict__["_pyro_oneway"] = self._pyro_oneway
+            twin.__dict__.update(
+                _pyro_oneway=self._pyro_oneway,
+                _pyro_line=self._pyro_line,
+                _pyro_session=self._pyro_session,
+                _pyro_known=self._pyro_known,
+            )
         return twin
 
     def _pyro_unknown(self, name: str) -> str:
@@ -232,6 +264,22 @@ class Proxy(Manners[T]):
             self._pyro_session.codecs.get(name)  # complain here and not in the next call
         self.__dict__["_pyro_serializer"] = name
         self._pyro_forget_methods()
+
+    @property
+    def _pyroHmacKey(self) -> bytes | None:
+        """What both ends have to know, in bytes, or None; a new key takes a new connection."""
+        line = self._pyro_line
+        return (line.hmac_key or None) if line is not None else None
+
+    @_pyroHmacKey.setter
+    def _pyroHmacKey(self, key: bytes | str | None) -> None:
+        from pyroipc.client.connecting import key_of
+
+        line = self._pyro_line
+        if line is None:
+            raise PyroError("a proxy over a connected socket has no HMAC key")
+        line.hmac_key = key_of(key or b"", self._pyro_settings)
+        self._pyroRelease()
 
     @property
     def _pyroOneway(self) -> set[str]:
@@ -320,6 +368,22 @@ class Proxy(Manners[T]):
         self._pyro_forget_methods()
         self.__dict__["_pyro_is_asynchronous"] = asynchronous
 
+    def _pyro_call_again(
+        self,
+        error: ConnectionClosedError,
+        member: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Make a call over a new connection, if it is certain that it was not begun over the old.
+
+        Raises:
+            ConnectionClosedError: that is not so.
+        """
+        if not may_repeat(self, error):
+            raise error
+        return self._pyroInvoke(member, args, kwargs)
+
     def _pyro_send_encoded(self, codec: CallCodec, payload: bytes) -> Any:
         """Send a call whose arguments are encoded already."""
         session: Session = self._pyro_session
@@ -328,7 +392,20 @@ class Proxy(Manners[T]):
         session.check_size(data)
         return read_result(self, codec, session.exchange(request_id, data, None))
 
-    def _pyro_connected(self) -> Session:
+    def _pyro_connected(self, deadline: float | None = None) -> Session:
+        """Return the session; of a proxy for an address, connect if need be.
+
+        Raises:
+            ConnectionClosedError: the proxy is closed.
+            ForkedConnectionError: it was inherited through a fork, and is not for an address.
+        """
+        line = self._pyro_line
+        if line is not None:
+            session: Session | None = line.session
+            if session is None or not session.is_open:
+                session = line.connected(self, deadline)
+            self.__dict__["_pyro_session"] = session
+            return session
         if self._pyro_pid != os.getpid():
             raise ForkedConnectionError(
                 f"the proxy for {self._pyroObjectId!r} was inherited through a fork, and its "
@@ -336,7 +413,7 @@ class Proxy(Manners[T]):
             )
         if self._pyro_hold is not None:
             self._pyro_hold.check()
-        session: Session | None = self._pyro_session
+        session = self._pyro_session
         if session is None:
             if self._pyro_socket is None:
                 raise ConnectionClosedError("this proxy is closed")
@@ -349,14 +426,23 @@ class Proxy(Manners[T]):
         """Connect and learn what the object exposes, if that is not done yet; say if it was done.
 
         Raises:
+            CommunicationError: that failed; ConnectError if nobody answers at the address.
             DaemonError: the daemon has no object of this id.
             PyroError: the object exposes nothing.
         """
-        if self._pyro_known:
+        line = self._pyro_line
+        if self._pyro_known and (line is None or line.is_up):
+            if line is not None:
+                self.__dict__["_pyro_session"] = line.session
             return False
-        session = self._pyro_connected()
         timeout = self._pyroTimeout
-        session.open(None if timeout is None else monotonic() + timeout)
+        deadline = None if timeout is None else monotonic() + timeout
+        session = self._pyro_connected(deadline)
+        if line is not None:
+            if not self._pyro_known:  # another thread, or the twin, has connected
+                self._pyro_introduce(session, deadline)
+            return True
+        session.open(deadline)
         if self._pyro_class_key is None:
             if not session.await_objects():
                 raise DaemonError("the other end of this socket hosts no objects: no daemon")
@@ -381,16 +467,52 @@ class Proxy(Manners[T]):
             answer = self._pyroInvoke(
                 "connect", (self._pyroObjectId, self._pyroHandshake), {}, 0, DAEMON_NAME
             )
-            if type(answer) is not dict or not {"handshake", "meta"}.issubset(answer):
-                raise ProtocolError("the daemon does not answer as one when a proxy connects")
-            self._pyroValidateHandshake(answer["handshake"])
+            return self._pyro_welcomed(answer)
         except DaemonError:
             raise
         except Exception:
             self._pyroRelease()
             raise
+
+    def _pyro_welcomed(self, answer: Any) -> Mapping[str, Any]:
+        """Look at what a daemon says to a proxy that connects; return the metadata.
+
+        Raises:
+            ProtocolError: it makes no sense.
+            Exception: what ``_pyroValidateHandshake`` raised.
+        """
+        if type(answer) is not dict or not {"handshake", "meta"}.issubset(answer):
+            raise ProtocolError("the daemon does not answer as one when a proxy connects")
+        self._pyroValidateHandshake(answer["handshake"])
         meta: Mapping[str, Any] = answer["meta"]
         return meta
+
+    def _pyro_introduce(self, session: Session, deadline: float | None) -> None:
+        """Introduce this proxy over a new connection, and learn what the object exposes.
+
+        Raises:
+            CommunicationError: the daemon refuses.
+            DaemonError: it has no such object.
+            Exception: what ``_pyroValidateHandshake`` raised.
+        """
+        self.__dict__["_pyro_session"] = session
+        line = self._pyro_line
+        if line is not None and line.resolved is not None:
+            self.__dict__["_pyroObjectId"] = _named(line.resolved)
+        codec = self._pyro_codec()
+        args = (self._pyroObjectId, self._pyroHandshake)
+        if not session.is_open and type(self._pyroHandshake) is not str:
+            session.open(deadline)  # what it looks like may depend on what the peer is
+        payload = codec.dumps_call(DAEMON_NAME, "connect", args, None)
+        request_id = session.next_id()
+        data = encode_request(self, codec, request_id, payload)
+        if session.is_open:
+            message = session.exchange(request_id, data, deadline)
+        else:
+            session.greet_ahead(data)
+            session.open(deadline)
+            message = session.exchange(request_id, [], deadline)
+        self._pyro_learn(self._pyro_welcomed(read_result(self, codec, message)))
 
     def _pyroReconnect(self, tries: int = 100_000_000) -> None:
         """Connect anew, trying again every two seconds while that fails.
@@ -445,14 +567,19 @@ class Proxy(Manners[T]):
         return known
 
     def _pyroRelease(self) -> None:
-        """End the conversation, if no other proxy shares it; the next use opens a new one.
+        """Close the connection, or end the conversation if no other proxy shares the socket.
 
-        The user's socket stays open. A proxy that was received over the connection can be used
-        again as long as the conversation goes on.
+        The next use connects again. A user's socket stays open. A proxy that was received over the
+        connection can be used again as long as the conversation goes on.
         """
         if self._pyro_hold is not None:
             self._pyro_forget_methods()
             self._pyro_session.release(self)
+            return
+        if self._pyro_line is not None:
+            self.__dict__["_pyro_session"] = None
+            self._pyro_forget_methods()
+            self._pyro_line.drop(self)
             return
         session, self.__dict__["_pyro_session"] = self._pyro_session, None
         self.__dict__["_pyro_known"] = False
@@ -461,7 +588,12 @@ class Proxy(Manners[T]):
             session.release(self)
 
 
-_PROPERTIES = frozenset({"_pyroSerializer"})
+_PROPERTIES = frozenset({"_pyroHmacKey", "_pyroSerializer"})
+
+
+def _named(uri: URI) -> str:
+    """Return what names the object of a URI for an address."""
+    return uri.object if isinstance(uri.object, str) else ",".join(sorted(uri.object))
 
 
 def _object_id(uri: str | URI) -> str:
@@ -480,3 +612,4 @@ def _object_id(uri: str | URI) -> str:
 
 
 references.make_proxy = Proxy._pyro_referring
+references.make_address_proxy = Proxy

@@ -14,8 +14,8 @@ import select
 import threading
 import weakref
 
-from pyroipc.client.waiters import Waiter
 from pyroipc.client.conversation import BREAKING
+from pyroipc.client.waiters import Waiter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,10 @@ keeps the object as long as that is not zero. The other end counts how often it 
 its proxy goes, it says so many times less. Nothing of that happens inside the garbage collector,
 where no lock may be taken: the end of a proxy is only put on a queue (:mod:`janitor`).
 
-What a reference looks like: ``["ref", object id, key of its class]``, and for an object that
-comes home ``["home", object id]``. The metadata of a class is asked for once per connection.
+What a reference looks like: ``["ref", object id, key of its class]``, with the text of its URI if
+others can reach it, too; for an object that comes home ``["home", object id]``; and for one of a
+third party, which has to have an address, ``["uri", text]``. The metadata of a class is asked for
+once per connection.
 """
 
 from __future__ import annotations
@@ -53,13 +55,21 @@ class Exported:
         entry: what the host needs to call it.
         target: the object; kept alive by the reference.
         origin: the entry as it is registered; for an instance of a registered class, that class's.
+        uri: where others can reach it, or None.
     """
 
-    __slots__ = ("class_key", "count", "entry", "object_id", "origin", "target")
+    __slots__ = ("class_key", "count", "entry", "object_id", "origin", "target", "uri")
 
     def __init__(
-        self, object_id: str, class_key: int, entry: Any, target: object, origin: Any = None
+        self,
+        object_id: str,
+        class_key: int,
+        entry: Any,
+        target: object,
+        origin: Any = None,
+        uri: str | None = None,
     ) -> None:
+        self.uri = uri
         self.object_id = object_id
         self.class_key = class_key
         self.entry = entry
@@ -160,6 +170,18 @@ def make_proxy(session: Session, object_id: str, class_key: int | None) -> Any:
     return make_proxy(session, object_id, class_key)
 
 
+def make_address_proxy(uri: str) -> Any:
+    """Make a proxy for an object that has an address; replaced as :func:`make_proxy` is.
+
+    Raises:
+        SerializeError: nobody has said how to import it.
+    """
+    if load_proxy is None:
+        raise SerializeError("a proxy came to a process that uses no proxies")
+    load_proxy()
+    return make_address_proxy(uri)
+
+
 load_proxy: Callable[[], None] | None = None
 """Imports the proxy when the first reference arrives; set by rooms above."""
 
@@ -229,7 +251,7 @@ class References:
         if cls in types:
             exported = self._export(value)
             if exported is not None:
-                return ["ref", exported.object_id, exported.class_key]
+                return _reference(exported)
         if cls is SerializedBlob:
             raise BlobError
         described = getattr(cls, "_pyroReference", None)
@@ -238,6 +260,9 @@ class References:
         token, object_id = described(value)
         session = self._session()
         if session is None or token != session.token:
+            address = value._pyro_address  # type: ignore[attr-defined] # noqa: SLF001
+            if address is not None:
+                return ["uri", address]
             raise SerializeError(
                 f"the proxy for {object_id!r} goes over another connection, which the peer does "
                 "not have; pass a registered object that calls it instead"
@@ -251,7 +276,7 @@ class References:
         if exported is None or session is None:
             reduce = dispatch_table.get(type(value))  # what pickle would have used
             return value.__reduce_ex__(5) if reduce is None else reduce(value)
-        return arrive, (session.token, ["ref", exported.object_id, exported.class_key])
+        return arrive, (session.token, _reference(exported))
 
     def _export(self, value: object) -> Exported | None:
         session = self._session()
@@ -397,10 +422,14 @@ class References:
             case ["home", str(object_id)] if session is not None:
                 return self._home(object_id)
             case ["ref", str(object_id), int(class_key)] if session is not None:
-                return self._import(session, object_id, class_key)
+                return self._import(session, object_id, class_key, None)
+            case ["ref", str(object_id), int(class_key), str(uri)] if session is not None:
+                return self._import(session, object_id, class_key, uri)
+            case ["uri", str(uri)]:
+                return make_address_proxy(uri)
         raise SerializeError("this is not a reference to an object")
 
-    def _import(self, session: Session, object_id: str, class_key: int) -> object:
+    def _import(self, session: Session, object_id: str, class_key: int, uri: str | None) -> object:
         """Return the proxy for an object of the peer, always the same while it lives."""
         with self._lock:
             known = self._imports.get(object_id)
@@ -408,6 +437,7 @@ class References:
             if proxy is None:
                 janitor.start()
                 proxy = make_proxy(session, object_id, class_key)
+                proxy.__dict__["_pyro_address"] = uri
                 self._imports[object_id] = weakref.ref(proxy)
             else:
                 proxy.__dict__["_pyro_hold"].received += 1
@@ -452,6 +482,12 @@ class References:
         if gone:
             janitor.start()
             janitor.later(gone.clear)  # not here: the end of an object may run anything
+
+
+def _reference(exported: Exported) -> list[Any]:
+    """Return what stands for an object of this end."""
+    reference = ["ref", exported.object_id, exported.class_key]
+    return reference if exported.uri is None else [*reference, exported.uri]
 
 
 def arrive(token: str, data: list[Any]) -> object:

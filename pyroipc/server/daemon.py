@@ -1,4 +1,4 @@
-"""The daemon: hosts objects and serves them to the peer of a connected socket."""
+"""The daemon: hosts objects and serves them, to many clients or to the peer of one socket."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import weakref
 from pyroipc.client import references
 from pyroipc.client.session import session_for
 from pyroipc.errors import DaemonError
+from pyroipc.server.addressing import Addressed
 from pyroipc.server.dispatcher import Instances
 from pyroipc.server.exposure import forget_members
 from pyroipc.server.interface import DAEMON_NAME, DaemonObject
@@ -20,38 +21,56 @@ from pyroipc.uri import URI
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable, Mapping
+    import ssl
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Any, Literal, Self
 
     from pyroipc.client.proxy import Proxy
     from pyroipc.client.references import Exported
     from pyroipc.client.session import Session
     from pyroipc.server.connection import Connection
+    from pyroipc.server.loops.network import NetworkLoop
     from pyroipc.server.registry import Entry
+    from pyroipc.server.serving import Serving
     from pyroipc.settings import Settings
     from pyroipc.wire.message import Buffer
 
 __all__ = ["DAEMON_NAME", "Daemon", "DaemonObject"]
 
 _attaching = threading.RLock()
-_SERVER_TYPES = ("thread", "multiplex")
 
 
-class Daemon:
-    """Hosts objects and serves them over a connected socket.
+class Daemon(Addressed):
+    """Hosts objects and serves them, at an address or over a connected socket.
 
     Args:
-        connected_socket: a connected stream socket, such as one of ``socket.socketpair()``. It
-            stays the caller's: it is never closed, shut down or reconfigured here, and may serve
-            another daemon afterwards.
-        serializers_accepted: names of the serializers that requests may use; narrows what the
-            trust of the channel allows. None: all that it allows.
+        host: the name or numeric address to listen at (IPv6 without brackets), or ``""`` for all
+            addresses. None: the setting HOST.
+        port: the port to listen at; 0: any free one.
+        unixsocket: the path of a unix socket to listen at, instead of host and port.
+        nathost: the host that clients outside of a router use; it is published in the URIs. None:
+            the setting NATHOST.
+        natport: the port that they use; 0: the same as inside. None: the setting NATPORT.
         interface: the class of the object registered as ``Pyro.Daemon``; called with the daemon.
+        connected_socket: a connected stream socket, such as one of ``socket.socketpair()``, to
+            serve instead of listening. It stays the caller's: it is never closed, shut down or
+            reconfigured here, and may serve another daemon afterwards.
+        listen: more addresses to listen at, such as ``"[::1]:9000"`` or ``"./u:/run/my.sock"``.
+            If neither host nor port nor unixsocket is given, only these.
+        tls: encrypt what comes over TCP: an ``ssl.SSLContext``. None: as the setting SSL says;
+            False: do not.
+        hmac_key: let those in who know this key, in bytes or text. None: the setting HMAC_KEY.
+        allowed_uids: user ids whose processes may use the unix sockets, besides our own.
+        serializers_accepted: names of the serializers that requests may use; narrows what the
+            trust of the channel allows. None: the setting SERIALIZERS_ACCEPTED, or all of them.
         settings: read once, now.
 
     Raises:
-        DaemonError: no connected socket was given.
+        DaemonError: an address cannot be listened at, or a connected socket was given besides.
+        PyroError: an address is no address.
+        SecurityError: a file of certificates cannot be used.
+        ValueError: natport without nathost, or nathost for a unix socket.
 
     Objects may be registered by any thread, at any time. A registered object that is passed to, or
     returned from, a remote method arrives as a proxy, over whatever connection that goes.
@@ -63,20 +82,35 @@ class Daemon:
 
     def __init__(
         self,
-        *,
-        connected_socket: socket.socket | None = None,
-        serializers_accepted: Iterable[str] | None = None,
+        host: str | None = None,
+        port: int = 0,
+        unixsocket: str | None = None,
+        nathost: str | None = None,
+        natport: int | None = None,
         interface: type[DaemonObject] = DaemonObject,
+        connected_socket: socket.socket | None = None,
+        *,
+        listen: Iterable[str] = (),
+        tls: ssl.SSLContext | Literal[False] | None = None,
+        hmac_key: bytes | str | None = None,
+        allowed_uids: Collection[int] = (),
+        serializers_accepted: Iterable[str] | None = None,
         settings: Settings = config,
     ) -> None:
-        if connected_socket is None:
-            raise DaemonError(
-                "a daemon serves a connected socket: Daemon(connected_socket=...); "
-                "see socket.socketpair()"
-            )
+        addresses = (host, port or None, unixsocket, nathost, natport, *listen)
+        if connected_socket is not None and any(part is not None for part in addresses):
+            raise DaemonError("a daemon serves either a connected socket or addresses, not both")
+        if serializers_accepted is None:
+            serializers_accepted = settings.SERIALIZERS_ACCEPTED or None
         self._set_up(serializers_accepted, interface, settings)
         self._socket: socket.socket | None = connected_socket
         self._session: Session | None = None
+        if connected_socket is None:
+            from pyroipc.server import listening
+
+            asked = listening.Asked(host, port, unixsocket, nathost, natport, listen)
+            access = listening.Access(tls, hmac_key, allowed_uids, settings)
+            self._listening = listening.Listening(self, asked, access)
 
     @classmethod
     def over(cls, session: Session, settings: Settings = config, *, public: bool = False) -> Self:
@@ -99,11 +133,14 @@ class Daemon:
         self, accepted: Iterable[str] | None, interface: type[DaemonObject], settings: Settings
     ) -> None:
         self.settings = settings
-        self._accepted = None if accepted is None else frozenset(accepted)
+        self.accepted = None if accepted is None else frozenset(accepted)
+        """Names of the serializers that requests may use; None: all that trust allows."""
         self._public = False
-        self._service: Service | None = None
+        self._service: Service | NetworkLoop | None = None
         self._lock = threading.RLock()  # a signal handler may close the daemon at any moment
         self._closed = False
+        self.serving: dict[int, Serving] = {}
+        """What is set up for each connection, by the id of its session."""
         self.single = Instances(threading.RLock())
         """The instances that all clients share."""
         self.lingering = Lingering(settings)
@@ -143,6 +180,8 @@ class Daemon:
             TypeError: the id is not a str, a class was to be held weakly, or the object lacks what
                 the interface names.
         """
+        if objectId is not None:
+            self._uri(objectId)  # complains about what cannot be in a URI
         entry = self.registry.register(
             obj_or_class,
             objectId,
@@ -159,7 +198,7 @@ class Daemon:
             )
         self._types.append(entry.cls)
         references.add_type(entry.cls, self)
-        return URI.for_connected_socket(entry.object_id)
+        return self._uri(entry.object_id)
 
     def unregister(self, objectOrId: Any) -> None:
         """Take an object away; running calls of it finish.
@@ -180,21 +219,21 @@ class Daemon:
 
         Args:
             objectOrId: the object, or an id, of which it is not checked whether it exists.
-            nat: has no meaning over a connected socket.
+            nat: with the address that is valid outside of the router, if there is one.
 
         Raises:
             DaemonError: the object is not registered here.
         """
         if isinstance(objectOrId, str):
-            return URI.for_connected_socket(objectOrId)
-        return URI.for_connected_socket(self._entry_of(objectOrId).object_id)
+            return self._uri(objectOrId, nat=nat)
+        return self._uri(self._entry_of(objectOrId).object_id, nat=nat)
 
     def proxyFor(self, objectOrId: Any, nat: bool = True) -> Proxy[Any]:  # noqa: FBT001, FBT002
         """Return a proxy for a registered object that goes to the peer as a reference.
 
         Args:
             objectOrId: the object, or its id.
-            nat: has no meaning over a connected socket.
+            nat: is ignored: the proxy calls the object directly here.
 
         Raises:
             DaemonError: it is not registered here, or its class exposes nothing.
@@ -212,7 +251,7 @@ class Daemon:
 
         Args:
             objectOrId: a registered object, or its id.
-            nat: has no meaning over a connected socket.
+            nat: is ignored.
 
         Raises:
             DaemonError: it is not registered here.
@@ -253,33 +292,45 @@ class Daemon:
         """Return what to add to the annotations of every answer; to be overridden."""
         return {}
 
+    def housekeeping(self) -> None:
+        """Do what is to be done every POLLTIMEOUT seconds or so; to be overridden.
+
+        Of daemons that listen only. What it raises is logged.
+        """
+
     # --- serving -------------------------------------------------------------------------------
 
     def requestLoop(self, loopCondition: Callable[[], bool] | None = None) -> None:
-        """Serve until :meth:`shutdown`, until the peer is gone, or while the condition holds.
+        """Serve until :meth:`shutdown`, or while the condition holds.
+
+        Over a connected socket it also ends when the peer is gone. A daemon that listens, in the
+        main thread of a program that has no handler of its own for SIGTERM, takes that signal for
+        :meth:`drain`; a second one ends the process.
 
         Args:
             loopCondition: called before each request and about twice a second; the loop ends
-                when it returns false.
+                when it returns false. Clients stay connected then.
 
         Raises:
-            ProtocolError: the peer broke the rules of the protocol.
+            ProtocolError: the peer of a connected socket broke the rules of the protocol.
             DaemonError: the loop runs already, or the daemon is closed.
-            ForkedConnectionError: it served in the parent process before the fork.
+            ForkedConnectionError: it was made, or served, in the parent process before the fork.
         """
         with self._lock:
             if self._closed:
                 raise DaemonError("this daemon is closed; make a new one")
             if self._service is not None:
                 raise DaemonError("the request loop of this daemon runs already")
-            if self.settings.SERVERTYPE not in _SERVER_TYPES:
-                raise DaemonError(
-                    f"SERVERTYPE {self.settings.SERVERTYPE!r} is unknown: "
-                    f"{' or '.join(_SERVER_TYPES)}"
-                )
-            service = self._service = Service(self, self._serving_session())
+            if self._listening is not None:
+                service: Service | NetworkLoop = self._listening.loop
+            else:
+                service = Service(self, self._serving_session())
+            self._service = service
         try:
-            service.run(loopCondition)
+            if self._listening is not None:
+                self._listening.run(loopCondition)
+            else:
+                service.run(loopCondition)
         finally:
             with self._lock:
                 self._service = None
@@ -294,7 +345,7 @@ class Daemon:
         if session.is_served:
             raise DaemonError("another daemon serves this socket")
         session.channel.make_wakeable()
-        session.codecs.accept(self._accepted)
+        session.codecs.accept(self.accepted)
         return session
 
     def export(self, value: object, session: Session) -> Exported | None:
@@ -307,14 +358,18 @@ class Daemon:
         origin = entry = self.registry.find(value)
         if entry is None:
             origin = self.single.find_entry(value)
-            service = self._service
-            if origin is None and service is not None and service.session is session:
-                origin = service.instances.find_entry(value)
+            if origin is None:
+                serving = self.serving.get(id(session))
+                if serving is not None:
+                    origin = serving.instances.find_entry(value)
             if origin is not None:
                 entry = origin.for_instance(value)
         if entry is None or entry.object_id == DAEMON_NAME:
             return None
-        return references.Exported(entry.object_id, entry.class_key, entry, value, origin)
+        uri = None
+        if self._listening is not None and origin is entry:
+            uri = str(self._uri(entry.object_id))
+        return references.Exported(entry.object_id, entry.class_key, entry, value, origin, uri)
 
     def attach(self, session: Session) -> None:
         """See to it that the peer of a session can call what it was sent references to."""
@@ -348,18 +403,32 @@ class Daemon:
     def shutdown(self) -> None:
         """Make the request loop end; returns at once. Any thread, and inside of a call too.
 
-        A call that runs finishes, and its answer is sent. The peer is told, and the socket stays
-        open.
+        A call that runs finishes, and its answer is sent. Clients are told. A user's connected
+        socket stays open.
         """
         service = self._service
         if service is not None:
             service.stop()
 
+    def drain(self) -> None:
+        """Make the request loop end when the calls that run have finished; returns at once.
+
+        Until then whoever calls is told to ask elsewhere (:class:`DrainingError`), and nobody else
+        can connect. Any thread, inside of a call, and in a signal handler. Over a connected socket
+        it is the same as :meth:`shutdown`.
+        """
+        if self._listening is None:
+            self.shutdown()
+        else:
+            self._listening.drain()
+
     def close(self) -> None:
-        """Stop serving and let the objects go. The user's socket stays open."""
+        """Stop serving, let the objects and the addresses go. A user's socket stays open."""
         with self._lock:  # a loop that is about to begin sees the one or is seen by the other
             self._closed = True
         self.shutdown()
+        if self._listening is not None:
+            self._listening.close()
         self.registry.clear()
         references.revoke()
         self.single.clear()
@@ -381,7 +450,10 @@ class Daemon:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "serving" if self._service is not None else "idle"
-        return f"<pyroipc.Daemon at {id(self):#x}; {state}; {len(self.registry.entries)} objects>"
+        return (
+            f"<pyroipc.Daemon at {id(self):#x}; {self.locationStr}; {state}; "
+            f"{len(self.registry.entries)} objects>"
+        )
 
 
 def _forget_types(types: list[type]) -> None:

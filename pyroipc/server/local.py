@@ -31,7 +31,7 @@ class LocalProxy(Proxy):  # type: ignore[type-arg]
     _pyro_daemon: Daemon
     _pyro_entry: Entry
 
-    def _pyro_connected(self) -> Session:
+    def _pyro_connected(self, deadline: float | None = None) -> Session:
         raise DaemonError("this proxy has no connection: its object is in this process")
 
     def _pyroBind(self) -> bool:

@@ -1,4 +1,10 @@
-"""Serving one connection: what a daemon sets up for it, and what ends with it."""
+"""Serving one connection: what a daemon sets up for it, and what ends with it.
+
+There are three kinds of it. A *service* is a daemon on a connected socket, with a loop of its own.
+A *visit* is one of the many clients of a daemon that listens; it has a module of its own,
+:mod:`visiting`. *Guests* are objects at the calling end of a connection, which the other end was
+sent references to.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +30,13 @@ if TYPE_CHECKING:
     from pyroipc.client.session import Session
     from pyroipc.protocol.calls import CallCodec
     from pyroipc.server.daemon import Daemon
+    from pyroipc.server.loops.visitor import Visitor
     from pyroipc.server.registry import Entry
+    from pyroipc.settings import Settings
     from pyroipc.wire.message import Message
 
-THREADS_MAX = 80
 
-
-class _Serving:
+class Serving:
     """What a loop for a daemon and for guests have in common.
 
     Args:
@@ -40,7 +46,7 @@ class _Serving:
             to can be called besides.
     """
 
-    _loop: ConnectedLoop | GuestLoop
+    _loop: ConnectedLoop | GuestLoop | Visitor
 
     def __init__(self, daemon: Daemon, session: Session, registry: Registry) -> None:
         self.daemon = daemon
@@ -60,8 +66,9 @@ class _Serving:
             annotations=daemon.annotations if "annotations" in overridden else None,
             detailed_traceback=daemon.settings.DETAILED_TRACEBACK,
         )
+        daemon.serving[id(session)] = self
         self._await_client()
-        self.threads = 1 if daemon.settings.SERVERTYPE == "multiplex" else THREADS_MAX
+        self.threads = threads_of(daemon.settings)
 
     def _await_client(self) -> None:
         self.connection = Connection(self.session, self.daemon, self.handler)
@@ -103,6 +110,7 @@ class _Serving:
         self.session.references.allowed_classes = self.dispatcher.classes_for
 
     def _leave_home(self) -> None:
+        self.daemon.serving.pop(id(self.session), None)
         references = self.session.references
         references.find_home = references.find_entry = references.allowed_classes = None
 
@@ -119,7 +127,11 @@ class _Serving:
                 getLogger("pyroipc.server").exception("clientDisconnect failed")
         connection.close_resources()  # before the instances go, which may be all that holds them
         self.instances.clear()
-        self._await_client()
+
+
+def threads_of(settings: Settings) -> int:
+    """Return how many threads may run calls at once."""
+    return 1 if settings.SERVERTYPE == "multiplex" else settings.THREADPOOL_SIZE
 
 
 def _overridden(cls: type) -> set[str]:
@@ -132,7 +144,7 @@ def _overridden(cls: type) -> set[str]:
     return names
 
 
-class Service(_Serving):
+class Service(Serving):
     """A daemon that serves a connection, from the beginning of its loop to the end.
 
     Args:
@@ -181,11 +193,12 @@ class Service(_Serving):
         self._connected.stop()
 
     def _end_conversation(self) -> None:
-        self._loop.flush()
+        self._loop.finish_oneway()
         super()._end_conversation()
+        self._await_client()
 
 
-class Guest(_Serving):
+class Guest(Serving):
     """Objects that the peer of a connection may call because it was sent references to them.
 
     Nobody serves this connection otherwise: it is that of a proxy.
@@ -217,7 +230,7 @@ class Guest(_Serving):
 
     def _end_conversation(self) -> None:
         session = self.session
-        self._loop.flush()
+        self._loop.finish_oneway()
         self._guests.end()
         super()._end_conversation()
         session.on_conversation_end = None

@@ -178,8 +178,7 @@ class CoatedSocket:
         """Send plain bytes, all or some of them.
 
         Args:
-            data: what to send. Ignored while :attr:`is_committed`, because then it has to be what
-                was given before.
+            data: what to send; not looked at while :attr:`is_committed`.
             flags: ignored; it never waits.
 
         Returns:
@@ -447,11 +446,6 @@ class CoatedSocket:
     def type(self) -> int:
         """The type of the real socket."""
         return self.raw.type
-
-    @property
-    def proto(self) -> int:
-        """The protocol of the real socket."""
-        return self.raw.proto
 
     def gettimeout(self) -> float:
         """Return 0.0: it never waits."""

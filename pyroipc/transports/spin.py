@@ -101,19 +101,19 @@ class Spin(Looking):
 
     Args:
         sock: the socket to look at.
-        decoder: receives what is found.
+        decoder: receives what is found by ``first_look``; None: that is not used.
         seconds: look for so long at the most; 0: look just once, after offering the CPU.
     """
 
     __slots__ = ("_recv_into", "_reviews", "first_look", "offers")
 
-    def __init__(self, sock: socket.socket, decoder: Decoder, seconds: float) -> None:
+    def __init__(self, sock: socket.socket, decoder: Decoder | None, seconds: float) -> None:
         super().__init__(seconds)
         self._recv_into = sock.recv_into
         self._reviews = 0
         self.offers = _REVIEW_YIELDS
         """How many offers are left until the next one is timed."""
-        self.first_look = self._looks(decoder.scratch)
+        self.first_look = iter(()) if decoder is None else self._looks(decoder.scratch)
         """Each step receives into the empty scratch of the decoder, or raises BlockingIOError."""
 
     def _looks(self, view: memoryview) -> Iterator[int]:

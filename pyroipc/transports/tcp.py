@@ -216,7 +216,7 @@ def _connect_to(address: SocketAddress, options: Options, end: float | None) -> 
             raise OSError(code, errno.errorcode.get(code, "unknown"))
         # When nobody listens on a port that the kernel also gives to clients, a connection may
         # get just that port, and then it meets itself.
-        if sock.getsockname() == sock.getpeername():
+        if sock.getsockname()[1] == address[1] and sock.getsockname() == sock.getpeername():
             raise OSError(errno.ECONNREFUSED, "connected to itself")
         make_blocking(sock)
     except BaseException:
@@ -253,7 +253,7 @@ def _told(failures: list[tuple[SocketAddress, OSError]]) -> tuple[str, str]:
         told.append(f"{addresses.shown(address)} {words or f'failed: {_strerror(error)}'}")
         if hint:
             advice[hint] = None
-    return ", ".join(told), "; ".join(advice)
+    return ", ".join(told), " Also: ".join(advice)
 
 
 def _strerror(error: OSError) -> str:

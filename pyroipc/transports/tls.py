@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _HANDSHAKE_BYTE = 0x16
 _ALERT_BYTE = 0x15
+_RECORD_HEADER = 5  # type (1), version (2), number of bytes that follow (2)
+_RECORD_MAX = 16_384 + 2048  # by TLS 1.2; 1.3 allows less
+_RECORDS_AT_ONCE = 32  # so that each step is short: it is repeated when a signal handler raises
 _MARK = 0x5A  # any number would do: it is what a byte that was not received looks like
 
 _EXPIRED = 10
@@ -103,7 +106,7 @@ class TlsCoat(Coat):
         self._server_side = server_side
         self._host = server_hostname.strip("[]").partition("%")[0]
         self._refusal = refusal
-        self._head = b""  # what a peer that speaks no TLS has sent
+        self._head = b""  # the part of a record that has arrived, or of what is no TLS
         self._is_tls = False
         self._incoming = ssl.MemoryBIO()
         self._outside = ssl.MemoryBIO()
@@ -158,37 +161,45 @@ class TlsCoat(Coat):
         if self.plain_start < len(self.plain) or self.ended:
             return True
         self.collect()
-        if not self._digest():
-            self.hungry = True
-            return False
-        try:
-            if not self.handshake_done:
-                self._ssl.do_handshake()
-                self.handshake_done = True
-            self._next_record()
-        except ssl.SSLWantReadError:
-            self.hungry = True
-            return False
-        except ssl.SSLError as error:
-            raise self._translated(error) from None
-        self.hungry = not self._incoming.pending
-        return True
+        while self._digest():
+            try:
+                if not self.handshake_done:
+                    self._ssl.do_handshake()
+                    self.handshake_done = True
+                self._next_record()
+            except ssl.SSLWantReadError:
+                if isinstance(self.arrived, bytes):
+                    continue
+                break
+            except ssl.SSLError as error:
+                raise self._translated(error) from None
+            self.hungry = not self._incoming.pending and not isinstance(self.arrived, bytes)
+            return True
+        self.hungry = True
+        return False
 
     def _digest(self) -> bool:
-        """Give to OpenSSL what arrived; False if it must not go on yet."""
+        """Give to OpenSSL the next records that arrived whole; False if it must not go on yet."""
         arrived = self.arrived
-        if not isinstance(arrived, bytes):
+        if not isinstance(arrived, bytes) or self._incoming.pending:
             return self._is_tls or not self._server_side
         self.hungry = False
         if not self._is_tls and not self._check_head(arrived):
             return False
+        data = self._head + arrived
+        stop = _end_of_records(data) if arrived else len(data)
+        if arrived and not stop:
+            self._head = data
+            self.arrived = 0  # no call between this and the line above
+            return False
+        rest = data[stop:]
+        incoming_write = self._incoming.write
+        for self.arrived in map(incoming_write, (data[:stop],)):
+            self._head = b""  # no call between these and the storing of the number
+            self.arrived = rest or 0
+            break
         if not arrived:
             self._incoming.write_eof()
-            self.arrived = 0
-            return True
-        incoming_write = self._incoming.write
-        for self.arrived in map(incoming_write, (arrived,)):
-            break
         return True
 
     def _check_head(self, arrived: bytes) -> bool:
@@ -223,9 +234,9 @@ class TlsCoat(Coat):
     def _next_record(self) -> None:
         """Decrypt one record into ``plain``, or note the end.
 
-        OpenSSL runs signal handlers itself, after it has read: if one raises, how many bytes were
-        read is not known. So the first byte is read alone. After that OpenSSL tells how many are
-        left of the record, and hence whether they have been read.
+        Python's OpenSSL module runs signal handlers itself, after it has read: if one raises, how
+        many bytes were read is not known. So the first byte is read alone. After that OpenSSL
+        tells how many are left of the record, and hence whether they have been read.
 
         Raises:
             ConnectionClosedError: a signal handler raised where nobody can know what was read.
@@ -269,7 +280,7 @@ class TlsCoat(Coat):
         if self._ssl.pending() or self._first[0] != _MARK:
             self._n_first = 1
         elif self._incoming.pending != before:
-            # It took something: a part of a record, or else one that consists of this very byte.
+            # It took a record: one that has no data, or one that consists of this very byte.
             raise ConnectionClosedError(
                 "a signal handler raised in the middle of a TLS record: it is not known how much"
                 " was received"
@@ -357,3 +368,22 @@ class TlsCoat(Coat):
         if code == _NOT_YET_VALID:
             return f"{text}it is not valid yet; perhaps the clock here is wrong"
         return f"{text}{error.verify_message}"
+
+
+def _end_of_records(data: bytes) -> int:
+    """Return where a record ends, such that all before it are whole; the last of some.
+
+    OpenSSL could be given parts of records as well. But then it takes them without any effect, and
+    after a signal handler has raised that looks like a record that was lost.
+    """
+    stop = 0
+    for _ in range(_RECORDS_AT_ONCE):
+        if len(data) - stop < _RECORD_HEADER:
+            break
+        n_bytes = int.from_bytes(data[stop + 3 : stop + _RECORD_HEADER], "big")
+        if n_bytes > _RECORD_MAX:
+            return len(data)  # OpenSSL says what is wrong with it
+        if stop + _RECORD_HEADER + n_bytes > len(data):
+            break
+        stop += _RECORD_HEADER + n_bytes
+    return stop

@@ -56,10 +56,9 @@ def own_pair_peer() -> Peer:
 def identify_peer(sock: socket.socket) -> Peer:
     """Ask the kernel who is at the other end of a connected stream socket."""
     if not hasattr(socket, "AF_UNIX") or sock.family != socket.AF_UNIX:
-        family = getattr(sock.family, "name", str(sock.family))
         return Peer(
             trusted=False,
-            reason=f"an {family} socket can reach any process or machine",
+            reason=f"{_family(sock)} socket can reach any process or machine",
             address=_address(sock),
         )
     try:
@@ -72,6 +71,13 @@ def identify_peer(sock: socket.socket) -> Peer:
         return Peer(trusted=False, reason=reason, uid=uid, pid=pid, address=_address(sock))
     reason = f"the peer of the unix socket has our user id {ours}"
     return Peer(trusted=True, reason=reason, uid=uid, pid=pid, address=_address(sock))
+
+
+def _family(sock: socket.socket) -> str:
+    for name in ("AF_INET", "AF_INET6"):
+        if sock.family == getattr(socket, name, None):
+            return f"an {name}"
+    return f"a family-{int(sock.family)}"
 
 
 def _peer_credentials(sock: socket.socket) -> tuple[int | None, int]:

@@ -367,6 +367,8 @@ def _fail_to_listen(location: Location, error: OSError) -> NoReturn:
     directory = os.path.dirname(os.path.abspath(location.sockname or ""))
     if error.errno == errno.ENOENT:
         text = f"there is no directory {directory}; make it first"
+    elif error.errno == errno.ENOTDIR:
+        text = f"a part of {directory} is no directory; use another path"
     elif error.errno in (errno.EACCES, errno.EPERM):
         text = (
             f"permission denied; files must be allowed in {directory}, and one that is there "

@@ -627,8 +627,10 @@ def test_an_answer_over_the_limit_of_the_caller_is_an_error_of_that_call_only():
 
 
 def test_a_proxy_needs_a_name_and_a_socket():
-    with pytest.raises(TypeError):
+    with pytest.raises(pyroipc.PyroError, match="invalid uri"):
         Proxy("thing")
+    with pytest.raises(pyroipc.PyroError, match="connected_socket="):
+        Proxy("PYRO:thing@<connected-socket>")
     near, far = socket.socketpair()
     with near, far:
         with pytest.raises(TypeError):
@@ -638,9 +640,12 @@ def test_a_proxy_needs_a_name_and_a_socket():
                 Proxy(uri, connected_socket=near)
 
 
-def test_a_daemon_needs_a_socket():
-    with pytest.raises(DaemonError, match="socketpair"):
-        Daemon()
+def test_a_daemon_serves_a_socket_or_addresses():
+    near, far = socket.socketpair()
+    with near, far:
+        for address in ({"host": "localhost"}, {"port": 9999}, {"listen": ["localhost:0"]}):
+            with pytest.raises(DaemonError, match="not both"):
+                Daemon(connected_socket=near, **address)
 
 
 def test_without_a_daemon_at_the_other_end():

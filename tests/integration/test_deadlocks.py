@@ -9,7 +9,6 @@ import pytest
 
 import pyroipc
 from pyroipc import DeadlockError, Proxy
-from pyroipc.server import serving
 from tests.support.hosts import ThreadHost, Worker, unix_pair
 
 
@@ -43,14 +42,15 @@ class Node:
         return self.visits
 
 
-def settings(servertype):
+def settings(servertype, threads=80):
     chosen = pyroipc.config.copy()
     chosen.SERVERTYPE = servertype
+    chosen.THREADPOOL_SIZE = threads
     return chosen
 
 
 @contextlib.contextmanager
-def circle(count, servertype):
+def circle(count, servertype, threads=80):
     """A circle of daemons, each in its thread; yields the objects and a proxy for the first."""
     with contextlib.ExitStack() as stack:
         nodes = [Node() for _ in range(count)]
@@ -59,7 +59,7 @@ def circle(count, servertype):
             stack.enter_context(near)
             stack.enter_context(far)
         for node, (_, far) in zip(nodes, pairs, strict=True):
-            host = ThreadHost(far, {"node": node}, settings=settings(servertype))
+            host = ThreadHost(far, {"node": node}, settings=settings(servertype, threads))
             stack.callback(host.stop)
         for index, node in enumerate(nodes):
             node.next = Proxy("node", connected_socket=pairs[(index + 1) % count][0])
@@ -129,9 +129,8 @@ def test_oneway_calls_may_go_round():
         assert sum(node.visits for node in nodes) == 11
 
 
-def test_a_circle_that_uses_up_all_threads_is_named(monkeypatch):
-    monkeypatch.setattr(serving, "THREADS_MAX", 4)
-    with circle(2, "thread") as (nodes, proxy):
+def test_a_circle_that_uses_up_all_threads_is_named():
+    with circle(2, "thread", 4) as (nodes, proxy):
         assert proxy.go(7) == "the end"
         with pytest.raises(DeadlockError, match="every thread"):
             proxy.go(40)

@@ -35,7 +35,7 @@ class Authority:
         self, *names: str, valid_days: tuple[float, float] = (-1, 30), common_name: str = ""
     ) -> Identity:
         """Sign a certificate for host names or addresses; ``valid_days`` count from now."""
-        now = datetime.datetime.now(datetime.timezone.utc)
+        now = datetime.datetime.now(datetime.UTC)
         begin, end = (now + datetime.timedelta(days=days) for days in valid_days)
         cert = self._ca.issue_cert(
             *names, common_name=common_name or None, not_before=begin, not_after=end

@@ -1,4 +1,4 @@
-"""Networks for tests: places of all kinds, listeners that answer nobody, namespaces of one's own."""
+"""Networks for tests: places of all kinds, listeners that answer nobody, empty networks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import struct
+import sys
 from pathlib import Path
 from time import monotonic
 
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
 
 PATIENCE = 10.0
 _numbers = itertools.count()
-_CLONE_NEWNET, _CLONE_NEWUSER = 0x40000000, 0x10000000
+_CLONE_NEWNET = 0x40000000
 _SIOCSIFADDR, _SIOCSIFFLAGS = 0x8916, 0x8914
 _IFF_UP = 1
 
 has_ipv6 = Path("/proc/net/if_inet6").exists() and bool(Path("/proc/net/if_inet6").read_text())
 needs_ipv6 = pytest.mark.skipif(not has_ipv6, reason="this machine has no IPv6")
+needs_network = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="only root of Linux makes networks"
+)
 
 PLACES: dict[str, tuple[str, Callable[[Path], Location]]] = {
     "ipv4": ("tcp", lambda directory: Location("127.0.0.1", 0, zero_port=True)),
@@ -99,14 +103,27 @@ class Interrupted(BaseException):
 
 @contextlib.contextmanager
 def interrupting() -> Iterator[Callable[[float], None]]:
-    """Yield a function that has Interrupted raised in this thread, the main one, a little later."""
+    """Yield a function that has Interrupted raised in the main thread, so many seconds later.
+
+    It is raised once. For 0 seconds it is not raised any more; not even if the signal is on its
+    way, by another thread.
+    """
+    armed = False
 
     def handler(number: int, frame: object) -> None:
-        raise Interrupted
+        nonlocal armed
+        if armed:
+            armed = False
+            raise Interrupted
+
+    def soon(seconds: float) -> None:
+        nonlocal armed
+        armed = bool(seconds)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
     before = signal.signal(signal.SIGALRM, handler)
     try:
-        yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds) and None
+        yield soon
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -117,9 +134,8 @@ def interrupting() -> Iterator[Callable[[float], None]]:
 
 def enter_network() -> None:
     """Move this process to a network with a loopback interface and nothing else."""
-    flags = _CLONE_NEWNET if os.geteuid() == 0 else _CLONE_NEWNET | _CLONE_NEWUSER
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(flags):
+    if libc.unshare(_CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "no network of one's own: unshare")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))

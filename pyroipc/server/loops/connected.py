@@ -67,7 +67,7 @@ class ConnectedLoop(Runner, Relay):
             self._ring()
             if self._helpers:  # one of them may be receiving
                 self._session.channel.wake()
-            self.flush()
+            self.finish_oneway()
             running.set(None)
             if self._error is None:
                 self._finish_calls()
@@ -94,7 +94,7 @@ class ConnectedLoop(Runner, Relay):
             if self._asleep:
                 self._asleep = False
                 self._ring()
-            self._run(message)
+            self.execute(message)
             if self._turns == 1 and self._threads_max > 1:
                 self._start_helper()
             if deadline is not None:
@@ -157,4 +157,4 @@ class ConnectedLoop(Runner, Relay):
                 message = self._inbox.popleft()
             except IndexError:
                 return  # another thread was faster
-            self._run(message)
+            self.execute(message)

@@ -6,7 +6,6 @@ is not watched for a moment; who waits outside is let in when there are descript
 
 from __future__ import annotations
 
-import socket
 from time import monotonic
 
 from pyroipc.transports import descriptors
@@ -15,7 +14,8 @@ from pyroipc.transports.readiness import READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import _socket as socket
+    from collections.abc import Callable, Collection
     from typing import Any
 
     from pyroipc.server.loops.visitor import Visitor
@@ -100,9 +100,9 @@ class Doors:
             _log().warning("no client can be let in for the moment: %s", error)
 
     @property
-    def next_opening(self) -> float | None:
-        """When to call :meth:`open_again`; None: all doors are open."""
-        return self._open_at if self._shut else None
+    def are_shut(self) -> bool:
+        """Whether some are shut for a moment; then call :meth:`open_again` now and then."""
+        return bool(self._shut)
 
     def open_again(self, now: float) -> None:
         """Watch those again that were not watched for a moment."""
@@ -111,12 +111,18 @@ class Doors:
             for fd in shut:
                 self._readiness.modify(fd, READ)
 
+    def remove(self, listeners: Collection[Listener]) -> None:
+        """Watch listening sockets no longer."""
+        for fd, (listener, _) in list(self._doors.items()):
+            if listener in listeners:
+                del self._doors[fd]
+                self._readiness.unregister(fd)
+
     def close(self) -> None:
         """Let nobody in any more."""
-        doors, self._doors = self._doors, {}
-        self._shut = []
-        for fd, (listener, _) in doors.items():
-            self._readiness.unregister(fd)
+        listeners = [listener for listener, _ in self._doors.values()]
+        self.remove(listeners)
+        for listener in listeners:
             listener.close()
 
 
@@ -128,11 +134,11 @@ class Waker:
     """
 
     def __init__(self, readiness: Readiness) -> None:
-        self.sock, self._other = socket.socketpair()
-        self.sock.setblocking(False)
-        self._other.setblocking(False)
-        for sock in (self.sock, self._other):
-            descriptors.own(sock)
+        with descriptors.lock:
+            self._other, self.sock = descriptors.make_pair()
+            descriptors.own(self.sock)
+        self.sock.settimeout(0)
+        self._other.settimeout(0)
         self.fd = self.sock.fileno()
         readiness.register(self.fd, READ)
 

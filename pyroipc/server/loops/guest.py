@@ -88,7 +88,7 @@ class GuestLoop(Runner):
             if message is None:
                 return
             try:
-                self._run(message)
+                self.execute(message)
             finally:
                 with self._changed:
                     self._busy -= 1

@@ -5,15 +5,16 @@ All connections are in one selector, and the leader of the loop waits on that
 client after the other, and runs each on the spot; so a call costs no hand-off between threads, an
 idle connection costs no thread, and a busy client waits only for those before it. If a call takes
 long, another thread takes the lead; if a client's calls usually do, it is asked to beforehand.
+When only one client asks, the leader looks at its socket for a moment before it asks the selector.
 
 ======================  =======================================================================
 what there is too much  what happens
 ======================  =======================================================================
-calls at once           they wait for a thread for ``busy_seconds``; then the answer is BusyError
-oneway calls            they wait, in order; at most ``oneway_threads`` threads run them
-a client that is silent before it has said hello: cut off after ``handshake_seconds``
-a client that is idle   cut off after ``idle_seconds``, if that is set
-a client that is deaf   nothing more is read from it; cut off after ``write_seconds``
+calls at once           they wait for a thread for ``busy`` seconds; then the answer is BusyError
+oneway calls            they wait, in order; only so many threads run them
+silent clients          one that has not said hello is cut off after ``handshake`` seconds
+idle clients            cut off after ``idle`` seconds, if that is set
+deaf clients            nothing more is read from them; they are cut off after ``write`` seconds
 descriptors             accepting pauses for a moment, and begins again by itself
 ======================  =======================================================================
 
@@ -29,20 +30,24 @@ from collections import deque
 from itertools import repeat
 from time import monotonic
 
+from pyroipc.client.exchange import NO_WAIT
 from pyroipc.context import running
-from pyroipc.errors import BusyError, DrainingError
+from pyroipc.errors import DrainingError
 from pyroipc.server.loops.doors import Doors, Waker
+from pyroipc.server.loops.overload import Lanes, Postponed, refuse
 from pyroipc.server.loops.relay import Relay
 from pyroipc.server.loops.runner import Circles
 from pyroipc.transports.readiness import WRITE, Readiness
-from pyroipc.wire.message import ONEWAY, REQUEST
+from pyroipc.transports.spin import Spin
+from pyroipc.wire.message import REQUEST
 from pyroipc.wire.native import new_scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
+    from pyroipc.server.loops.overload import Times
     from pyroipc.server.loops.visitor import Visitor
     from pyroipc.wire.message import Message
 
@@ -61,38 +66,7 @@ _DRAIN_SECONDS = 0.05
 _DRAINING = (
     "the daemon is about to stop, and did not begin this call; repeat it elsewhere, or later"
 )
-
-
-class Times:
-    """How long things may take, in seconds; 0: as long as it takes."""
-
-    __slots__ = ("busy", "chores", "drain", "handshake", "idle", "look", "write")
-
-    def __init__(
-        self,
-        *,
-        busy: float = 5.0,
-        chores: float = 2.0,
-        drain: float = 30.0,
-        handshake: float = 10.0,
-        idle: float = 0.0,
-        look: float = 50e-6,
-        write: float = 30.0,
-    ) -> None:
-        self.busy = busy
-        """How long a request may wait for a thread (0: not at all)."""
-        self.chores = chores
-        """How often ``housekeeping`` is called."""
-        self.drain = drain
-        """How long calls may still run when the loop drains."""
-        self.handshake = handshake
-        """How long a client may take to introduce itself."""
-        self.idle = idle
-        """How long a client may say nothing."""
-        self.look = look
-        """How long to look for requests before sleeping (0: not at all)."""
-        self.write = write
-        """How long a client may take nothing of an answer."""
+_HOUSEKEEPING: Job = (None, None)
 
 
 class NetworkLoop(Relay):
@@ -118,26 +92,36 @@ class NetworkLoop(Relay):
         # One more than may run calls: when all do, it takes requests and says how things are.
         super().__init__(threads + 1 if threads > 1 else 1, spares)
         self.threads = threads
+        """How many threads may run calls at once."""
         self.circles = Circles(threads, self._watch_circles)
+        """What they wait for elsewhere."""
         self.visitors: dict[int, Visitor] = {}
         """The clients, by the number of the descriptor."""
+        self.readiness = Readiness(times.look)
+        """What the loop waits for."""
+        self.doors = Doors(self.readiness)
+        """Where clients come in."""
+        self.lanes = Lanes(oneway_threads)
+        """Who may run oneway calls."""
+        self.was_stopped = False
+        """Whether the last run was ended by :meth:`stop`, and not by its condition."""
         self._times = times
-        self._oneway_free = oneway_threads
         self._housekeeping = housekeeping
-        self._readiness = Readiness(times.look)
-        self._waker = Waker(self._readiness)
-        self.doors = Doors(self._readiness)
+        self._waker = Waker(self.readiness)
         self._lead = threading.Lock()
-        self._try_lead = map(self._lead.acquire, repeat(False))
-        self._lock = threading.Lock()  # around what is counted, and what is watched
+        self._try_lead = map(self._lead.acquire, repeat(NO_WAIT))
+        self._lock = threading.Lock()  # around what is watched
         self._scratch = new_scratch()
         self._ready: deque[Visitor] = deque()
         self._received: deque[tuple[Visitor, Message | None]] = deque()  # by other threads
-        self._postponed: deque[tuple[Visitor, Message, float]] = deque()  # and until when
         self._leaving: deque[Visitor] = deque()
         self._again: deque[Visitor] = deque()
-        self._lanes: deque[Visitor] = deque()
-        self._running = 0
+        patience = (times.busy or -1.0) if threads > 1 else float("inf")
+        self._postponed = Postponed(threads, patience)
+        self._running: dict[int, Visitor | None] = {}  # by thread: whose call it runs
+        self._alone: Visitor | None = None  # the one client that asks, if it is just one
+        self._looked_at = -1  # the descriptor of the last such client
+        self._spin: Spin | None = None  # looks at its socket
         self._wary = 0
         self._chores_at = 0.0
         self._housekeeping_at = monotonic() + times.chores
@@ -151,12 +135,14 @@ class NetworkLoop(Relay):
 
     def run(self, condition: Callable[[], bool] | None = None) -> None:
         """Serve on the calling thread until ``stop``, or until the condition does not hold."""
-        self._stopping = False
-        self._running = 0
+        self._stopping = self.was_stopped = False
         try:
             self.relay(condition)
         finally:
+            self.was_stopped = self._stopping
             self._stopping = True
+            self._running.clear()
+            self._alone = None
             self._ring()
             self._waker.wake()
             self._helpless.set()
@@ -176,30 +162,35 @@ class NetworkLoop(Relay):
         """
         if self._drained_by is None:
             self._drained_by = monotonic() + self._times.drain
+            self._chores_at = 0.0
             self._waker.wake()
 
-    def dismiss(self, reason: str) -> None:
-        """Say goodbye to all clients, and let go what they had; nobody leads."""
+    def dismiss(self, reason: str, owner: object = None) -> None:
+        """Say goodbye to clients, and let go what they had.
+
+        Args:
+            reason: for people at the other end.
+            owner: to those that belong to this; None: to all.
+        """
         for visitor in list(self.visitors.values()):
-            visitor.dismiss(reason)
-            self._forget(visitor)
-            visitor.end()
-        self._ready.clear()
-        self._received.clear()
-        self._postponed.clear()
-        self._leaving.clear()
-        self._again.clear()
-        self._lanes.clear()
+            if owner is None or visitor.owner is owner:
+                visitor.dismiss(reason)
+                self._forget(visitor)
+                visitor.end()
 
     def close(self) -> None:
         """Give back the descriptors; :meth:`dismiss` was called before."""
         self.doors.close()
         self._waker.close()
-        self._readiness.close()
+        self.readiness.close()
 
-    def fileno(self) -> int:
-        """Return the number of a descriptor that is readable when there is something to do."""
-        return self._readiness.fileno()
+    @property
+    def sockets(self) -> list[Any]:
+        """What a program with a loop of its own waits for."""
+        sockets: list[Any] = [*self.doors.sockets, self._waker.sock]
+        if self.threads == 1:
+            sockets += [visitor.session.channel.sock for visitor in list(self.visitors.values())]
+        return sockets
 
     def handle_events(self) -> None:
         """Do what there is to do now, and return: for programs with a loop of their own."""
@@ -230,11 +221,11 @@ class NetworkLoop(Relay):
             visitor.watched = wanted
             # Not "for nothing": that a peer is gone would be reported all the same, for ever.
             if not wanted:
-                self._readiness.unregister(visitor.fd)
+                self.readiness.unregister(visitor.fd)
             elif not before:
-                self._readiness.register(visitor.fd, wanted)
+                self.readiness.register(visitor.fd, wanted)
             else:
-                self._readiness.modify(visitor.fd, wanted)
+                self.readiness.modify(visitor.fd, wanted)
 
     def look_again(self, visitor: Visitor) -> None:
         """Look at a client in a few milliseconds."""
@@ -242,30 +233,13 @@ class NetworkLoop(Relay):
         if len(self._again) == 1 and self._lead.locked():
             self._waker.wake()
 
-    def may_run_oneway(self, visitor: Visitor) -> bool:
-        """Say whether there is a thread for oneway calls; if not, one follows later."""
-        with self._lock:
-            if self._oneway_free <= 0:
-                self._lanes.append(visitor)
-                return False
-            self._oneway_free -= 1
-            return True
-
-    def oneway_done(self) -> None:
-        """Take note that a thread has run the oneway calls of a client."""
-        with self._lock:
-            self._oneway_free += 1
-            waiting = self._lanes.popleft() if self._lanes else None
-        if waiting is not None:
-            self.enqueue(waiting, None)
-
     # --- leading ---------------------------------------------------------------------------------
 
     def _is_led(self) -> bool:
         return self._lead.locked()
 
     def _has_work(self) -> bool:
-        return bool(self._received or self._postponed) and self._running < self.threads
+        return bool(self._received or self._postponed) and len(self._running) < self.threads
 
     def _serve(self, deadline: float | None = None) -> bool:
         while not self._stopping:
@@ -291,120 +265,119 @@ class NetworkLoop(Relay):
             if not held and self._reception is not None:  # it leaves in a moment
                 for held in map(self._lead.acquire, (True,), (_CHORES_SECONDS,)):  # noqa: B007
                     break
-            if not held:
-                return self._take_queued()
-            while not self._stopping:
-                job = self._take_queued() or self._take_leaving() or self._take_ready()
-                if job is not None:
-                    return job
-                if not self._ready:
-                    now = monotonic()
-                    if now >= self._chores_at and self._do_chores(now):
-                        return _HOUSEKEEPING
-                    if not self._wait(now, deadline):
-                        return None
+            if held:
+                return self._lead_on(deadline)
+            return self._take_queued()
         finally:
             if held:
                 self._lead.release()
+
+    def _lead_on(self, deadline: float | None) -> Job | None:
+        """Wait for something to run, and return it; None: the deadline has passed."""
+        while not self._stopping:
+            job = None
+            if self._received or self._postponed:
+                job = self._take_queued()
+            if job is None and self._leaving:
+                job = self._leaving.popleft(), None
+            if job is None and self._ready:
+                visitor = self._ready.popleft()
+                job = self._take(visitor, visitor.step(self._scratch))
+            elif job is None:
+                job = self._wait(deadline)
+                if job is None and deadline is not None and monotonic() >= deadline:
+                    return None
+            if job is not None:
+                self._running[threading.get_ident()] = job[0]
+                return job
         return None
 
     def _take_queued(self) -> Job | None:
         """Take what waits for a thread, if there is one."""
-        if not (self._received or self._postponed):
+        if len(self._running) >= self.threads:
             return None
-        with self._lock:
-            if self._running >= self.threads:
-                return None
-            message: Message | None
-            if self._received:
-                visitor, message = self._received.popleft()
-            elif self._postponed:
-                visitor, message, _ = self._postponed.popleft()
-                visitor.is_postponed = False
-            else:
-                return None
-            self._begin(visitor)
-        visitor.look_again()
-        return visitor, message
+        job: Job | None
+        try:
+            job = self._received.popleft() if self._received else self._postponed.take()
+        except IndexError:
+            return None  # another thread was faster
+        if job is not None and job[0] is not None:
+            self._running[threading.get_ident()] = job[0]
+            job[0].look_again()
+        return job
 
-    def _begin(self, visitor: Visitor | None) -> None:
-        """Count a call that begins; the caller holds the lock."""
-        self._running += 1
-        if visitor is not None:
-            visitor.calls += 1
-
-    def _take_leaving(self) -> Job | None:
-        if not self._leaving:
-            return None
-        visitor = self._leaving.popleft()
-        with self._lock:
-            self._begin(visitor)
-        return visitor, None
-
-    def _take_ready(self) -> Job | None:
-        """Let the next client whose socket is ready say what it wants."""
-        if not self._ready:
-            return None
-        visitor = self._ready.popleft()
-        message = visitor.step(self._scratch)
-        if visitor.has_ended:
-            self._forget(visitor)
-            self._leaving.append(visitor)
-            return None
+    def _take(self, visitor: Visitor, message: Message | None) -> Job | None:
+        """Say what is to be done with what a client says; None: nothing."""
         if message is None:
+            if visitor.has_ended:
+                self._forget(visitor)
+                return visitor, None
             return None
         self._turns += 1
         if visitor.has_more:
             self._ready.append(visitor)
         if self._drained_by is not None and message.kind == REQUEST:
-            visitor.refuse(message, DrainingError(_DRAINING))
+            refuse(visitor, message, DrainingError(_DRAINING))
             return None
         if self.circles.waits and visitor.refuses_circle(message):
             return None
-        with self._lock:
-            if self._running < self.threads:
-                self._begin(visitor)
-                return visitor, message
-            visitor.is_postponed = True
-            seconds = self._times.busy if self.threads > 1 else float("inf")
-            self._postponed.append((visitor, message, monotonic() + seconds))
-        return None
+        if len(self._running) >= self.threads:
+            self._postponed.add(visitor, message, monotonic())
+            return None
+        return visitor, message
 
-    def _wait(self, now: float, deadline: float | None) -> bool:
-        """Wait for sockets to become ready; False if the deadline has passed."""
-        if deadline is not None and now >= deadline:
-            return False
-        seconds = max(0.0, self._chores_at - now)
-        if deadline is not None:
-            seconds = min(seconds, deadline - now)
+    def _wait(self, deadline: float | None) -> Job | None:
+        """Wait for sockets to become ready, and see what is overdue; return what is to be done."""
+        alone = self._alone
+        if alone is not None:
+            spin = self._spin
+            if spin is not None and not self._running and (spin.on or spin.try_again()):
+                message = alone.step(self._scratch, spin)
+                if message is not None or alone.has_ended:
+                    return self._take(alone, message)
+            self._alone = None
+        now = monotonic()
+        if now >= self._chores_at and self._do_chores(now):
+            return _HOUSEKEEPING
+        until = self._chores_at if deadline is None else min(self._chores_at, deadline)
         if self._postponed:
-            seconds = min(seconds, self._postponed[0][2] - now)
-            if seconds <= 0:
-                self._lose_patience(now)
-                return True
-        if self._again or self.doors.next_opening is not None:
+            self._postponed.refuse_overdue(now, len(self.visitors))
+            until = min(until, self._postponed.until)
+        seconds = until - now
+        if self._again or self.doors.are_shut:
             seconds = min(seconds, _LOOK_AGAIN_SECONDS)
             self.doors.open_again(now)
-        for fd, events in self._readiness.wait(seconds, look=not self._running):
-            visitor = self.visitors.get(fd)
-            if visitor is not None:
-                if events & WRITE:
-                    visitor.flush()
-                if events & ~WRITE:
-                    self._ready.append(visitor)
-            elif fd == self._waker.fd:
-                self._waker.rest()
-            else:
-                self._let_in(fd)
+        ready = self.readiness.wait(seconds, look=not self._running)
+        for fd, events in ready:
+            self._is_ready(fd, events)
+        if len(ready) == 1 and len(self._ready) == 1:
+            self._note_alone(self._ready[0])
         for _ in range(len(self._again)):
             self._again.popleft().look_again()
-        return True
+        return None
 
-    def _let_in(self, fd: int) -> None:
-        for visitor in self.doors.open(fd):
-            self.visitors[visitor.fd] = visitor
-            self.watch(visitor)
-            self._ready.append(visitor)
+    def _note_alone(self, visitor: Visitor) -> None:
+        """Take note that just this client asks: look at its socket first, the next time."""
+        self._alone = visitor
+        if self._looked_at != visitor.fd:
+            self._looked_at = visitor.fd
+            look = self._times.look
+            self._spin = Spin(visitor.session.channel.sock, None, look) if look else None
+
+    def _is_ready(self, fd: int, events: int) -> None:
+        visitor = self.visitors.get(fd)
+        if visitor is not None:
+            if events & WRITE:
+                visitor.flush()
+            if events & ~WRITE:
+                self._ready.append(visitor)
+        elif fd == self._waker.fd:
+            self._waker.rest()
+        else:
+            for visitor in self.doors.open(fd):
+                self.visitors[visitor.fd] = visitor
+                self.watch(visitor)
+                self._ready.append(visitor)
 
     def _forget(self, visitor: Visitor) -> None:
         """Watch a client no longer; its descriptor may be somebody else's soon."""
@@ -412,7 +385,11 @@ class NetworkLoop(Relay):
             if self.visitors.get(visitor.fd) is visitor:
                 del self.visitors[visitor.fd]
                 if visitor.watched:
-                    self._readiness.unregister(visitor.fd)
+                    self.readiness.unregister(visitor.fd)
+        if self._alone is visitor:
+            self._alone = None
+        if self._looked_at == visitor.fd:
+            self._looked_at = -1
 
     # --- running ---------------------------------------------------------------------------------
 
@@ -423,28 +400,28 @@ class NetworkLoop(Relay):
             elif visitor.has_ended:
                 visitor.end()
             else:
-                self._run_for(visitor, message)
+                slow = visitor.is_slow
+                if slow or (slow is None and self._wary):
+                    self._urgent = True  # have somebody else lead meanwhile
+                    self._ring()
+                start = monotonic()
+                if message is None:
+                    visitor.run_oneway()
+                else:
+                    visitor.execute(message)
+                self._note_end(visitor, start)
         finally:
-            with self._lock:
-                self._running -= 1
-                if visitor is not None:
-                    visitor.calls -= 1
+            self._running.pop(threading.get_ident(), None)
 
-    def _run_for(self, visitor: Visitor, message: Message | None) -> None:
-        slow = visitor.is_slow
-        if slow or (slow is None and self._wary):
-            self._urgent = True  # have somebody else lead meanwhile
-            self._ring()
-        start = monotonic()
-        visitor.run(message)
+    def _note_end(self, visitor: Visitor, start: float) -> None:
         end = visitor.active_at = monotonic()
         visitor.is_slow = slow = end - start > _SLOW_SECONDS
         if slow:
             self._wary = _WARY_CALLS
         elif self._wary:
             self._wary -= 1
-        if visitor.session.has_left and not visitor.has_ended:  # it was refused
-            visitor.has_ended = True
+        if not visitor.session.is_open and not visitor.has_ended and visitor.session.has_left:
+            visitor.has_ended = True  # it was refused
             self._forget(visitor)
             visitor.end()
 
@@ -452,10 +429,10 @@ class NetworkLoop(Relay):
         try:
             if self._housekeeping is not None:
                 self._housekeeping()
-        except Exception:
-            from logging import getLogger
+        except Exception:  # noqa: BLE001 - of the user's
+            from pyroipc import logs
 
-            getLogger("pyroipc.server").exception("housekeeping failed")
+            logs.get("server").exception("housekeeping failed")
 
     # --- chores ----------------------------------------------------------------------------------
 
@@ -465,68 +442,24 @@ class NetworkLoop(Relay):
         self._chores_at = now + (_DRAIN_SECONDS if draining else _CHORES_SECONDS)
         if draining:
             self._drain_on(now)
-        self.doors.open_again(now)
+        busy = set(map(id, list(self._running.values())))
         for visitor in list(self.visitors.values()):
-            self._judge(visitor, now)
+            self._times.judge(visitor, now, is_busy=id(visitor) in busy or visitor.is_postponed)
             if visitor.has_ended:
                 self._forget(visitor)
                 self._leaving.append(visitor)
-        if now < self._housekeeping_at or self._running >= self.threads:
+        if now < self._housekeeping_at or len(self._running) >= self.threads:
             return False
         self._housekeeping_at = now + self._times.chores
-        with self._lock:
-            self._begin(None)
         return True
-
-    def _judge(self, visitor: Visitor, now: float) -> None:
-        """End the connection of a client that is overdue."""
-        times = self._times
-        if visitor.owes_since is not None:
-            if times.write and now - visitor.owes_since > times.write:
-                visitor.cut_off(f"it has taken nothing of what it was sent for {times.write:g} s")
-        elif not visitor.is_admitted:
-            if times.handshake and now - visitor.came_at > times.handshake:
-                visitor.cut_off(f"it has not introduced itself for {times.handshake:g} s")
-        elif times.idle and now - visitor.active_at > times.idle and not visitor.calls:
-            visitor.dismiss(f"the client was idle for {times.idle:g} s (COMMTIMEOUT)")
-
-    def _lose_patience(self, now: float) -> None:
-        """Tell those who have waited too long for a thread that there is none."""
-        while True:
-            with self._lock:
-                if not self._postponed or self._postponed[0][2] > now:
-                    return
-                visitor, message, _ = self._postponed.popleft()
-                visitor.is_postponed = False
-                waiting = len(self._postponed)
-            self._refuse(visitor, message, waiting)
-            visitor.look_again()
-
-    def _refuse(self, visitor: Visitor, message: Message, waiting: int) -> None:
-        error = BusyError(
-            f"the daemon is busy: all its {self.threads} threads have run calls for "
-            f"{self._times.busy:g} s, and {waiting} more calls of {len(self.visitors)} clients wait; "
-            "THREADPOOL_SIZE says how many threads there are, BUSY_TIMEOUT how long calls wait"
-        )
-        visitor.refuse(message, error)
-        if message.flags & ONEWAY:
-            from logging import getLogger
-
-            getLogger("pyroipc.server").warning("a oneway call was dropped: %s", error)
 
     def _drain_on(self, now: float) -> None:
         """Stop when nothing runs any more, and all that was answered has been sent."""
         self.doors.close()
-        with self._lock:
-            postponed = list(self._postponed)
-            self._postponed.clear()
-        for visitor, message, _ in postponed:
-            visitor.is_postponed = False
-            visitor.refuse(message, DrainingError(_DRAINING))
-            visitor.look_again()
-        owing = any(visitor.owes_since is not None for visitor in self.visitors.values())
+        self._postponed.refuse_all(DrainingError(_DRAINING))
+        owing = any(visitor.owes_since is not None for visitor in list(self.visitors.values()))
         assert self._drained_by is not None
-        if not (self._running or owing) or now >= self._drained_by:
+        if not (self._running or owing or self._received) or now >= self._drained_by:
             self.stop()
 
     # --- circles ---------------------------------------------------------------------------------
@@ -551,10 +484,11 @@ class NetworkLoop(Relay):
             self._helpless.wait(_CHORES_SECONDS)
             while self._helpless.is_set() and not self._stopping:
                 with self._lead:
-                    if self._take_ready() is None and not self._ready:
-                        now = monotonic()
-                        self._wait(now, now + _CHORES_SECONDS)
+                    if self._ready:
+                        visitor = self._ready.popleft()
+                        job = self._take(visitor, visitor.step(self._scratch))
+                        if job is not None:  # of a client that is gone: for the loop's thread
+                            self._leaving.append(visitor)
+                    else:
+                        self._wait(None)
         self._reception = None
-
-
-_HOUSEKEEPING = (None, None)

@@ -141,7 +141,7 @@ class Runner:
         """Take note of a message whose order matters; called by whoever receives.
 
         Returns:
-            Whether some thread is to :meth:`_run` it.
+            Whether some thread is to :meth:`execute` it.
         """
         if message.flags & UNUSUAL:
             if message.kind != REQUEST:
@@ -150,7 +150,7 @@ class Runner:
                 self._lane.append(message)
         return True
 
-    def _run(self, message: Message, *, nested: bool = False) -> None:
+    def execute(self, message: Message, *, nested: bool = False) -> None:
         """Run a request that was admitted, and send its answer.
 
         Args:
@@ -163,7 +163,7 @@ class Runner:
                 self._streams.follow(message)
                 return
             if message.flags & ONEWAY:
-                self._run_oneway()
+                self.run_oneway()
                 return
         handle = self._handle
         answer = handle(message)
@@ -196,7 +196,7 @@ class Runner:
         """
         outer = running.get()
         try:
-            self._run(message, nested=True)
+            self.execute(message, nested=True)
         except BaseException as error:  # of a signal handler, such as that of Ctrl-C
             # If the answer has gone out already, the peer drops this one.
             self._session.answer(refusal(message.request_id, error))
@@ -232,9 +232,10 @@ class Runner:
         self._session.send(refusal(message.request_id, error))
         return True
 
-    def _run_oneway(self) -> None:
+    def run_oneway(self) -> None:
+        """Run the oneway calls that wait, unless another thread does that."""
         if len(self._lane) > self._oneway_max:
-            self.flush()
+            self.finish_oneway()
         while self._lane and self._lane_lock.acquire(blocking=False):
             try:
                 self._run_lane()
@@ -245,7 +246,7 @@ class Runner:
         while self._lane:
             self._handle(self._lane.popleft())
 
-    def flush(self) -> None:
+    def finish_oneway(self) -> None:
         """Run the oneway calls that wait; return when they have run."""
         with self._lane_lock:
             self._run_lane()

@@ -10,7 +10,8 @@ an answer of its own from it. Who writes: whichever thread has something to send
 
 from __future__ import annotations
 
-from pyroipc.errors import ConnectionClosedError, ProtocolError, SecurityError, TimeoutError
+from pyroipc.client.conversation import BREAKING
+from pyroipc.errors import ConnectionClosedError, TimeoutError
 from pyroipc.protocol.calls import refusal
 from pyroipc.server.loops.runner import UNUSUAL, Runner
 from pyroipc.transports.readiness import READ, WRITE
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from pyroipc.client.session import Session
     from pyroipc.errors import PyroError
     from pyroipc.protocol.calls import Encoded
+    from pyroipc.server.loops.overload import Lanes
     from pyroipc.server.loops.runner import Circles
     from pyroipc.server.loops.streams import Streams
     from pyroipc.server.session import ServerSession
+    from pyroipc.transports.spin import Spin
     from pyroipc.wire.message import Buffer, Message
 
     class Loop(Protocol):
@@ -34,9 +37,10 @@ if TYPE_CHECKING:
 
         threads: int
         circles: Circles
+        lanes: Lanes
 
-        def enqueue(self, visitor: Visitor, message: Message) -> None:
-            """Run a message that another thread has received."""
+        def enqueue(self, visitor: Visitor, message: Message | None) -> None:
+            """Run a message that another thread has received; None: its oneway calls."""
 
         def watch(self, visitor: Visitor) -> None:
             """Watch the socket for what the visitor ``wants`` now."""
@@ -46,12 +50,6 @@ if TYPE_CHECKING:
 
         def look_again(self, visitor: Visitor) -> None:
             """Have :meth:`Visitor.look_again` called in a few milliseconds."""
-
-        def may_run_oneway(self, visitor: Visitor) -> bool:
-            """Say whether there is a thread for oneway calls; if not, one follows later."""
-
-        def oneway_done(self) -> None:
-            """Take note that a thread has run the oneway calls of a visitor."""
 
 
 class Visitor(Runner):
@@ -71,15 +69,16 @@ class Visitor(Runner):
         "_loop",
         "_on_end",
         "active_at",
-        "calls",
         "came_at",
         "error",
         "fd",
         "has_ended",
+        "has_more",
         "is_postponed",
         "is_read",
         "is_slow",
         "owes_since",
+        "owner",
         "watched",
     )
 
@@ -111,14 +110,16 @@ class Visitor(Runner):
         """What its socket is watched for; kept by the loop."""
         self.came_at = self.active_at = loop.now()
         """When it came, and when a call of it last ended, by the monotonic clock."""
-        self.calls = 0
-        """How many calls of it run; kept by the loop."""
         self.owes_since: float | None = None
         """Since when it has taken nothing of what it was sent; None: it owes nothing."""
         self.is_slow: bool | None = None
         """Whether its last call took long; None: it has made none."""
         self.is_postponed = False
         """Whether a request of it waits for a thread."""
+        self.owner: object = None
+        """What it came through."""
+        self.has_more = False
+        """Whether something has been received that was not looked at yet."""
         self.has_ended = False
         self.error: PyroError | None = None
         """Why it is gone."""
@@ -137,11 +138,14 @@ class Visitor(Runner):
 
     # --- in --------------------------------------------------------------------------------------
 
-    def step(self, scratch: tuple[bytearray, memoryview]) -> Message | None:
+    def step(
+        self, scratch: tuple[bytearray, memoryview], spin: Spin | None = None
+    ) -> Message | None:
         """Receive what is there, without waiting; the caller leads the loop.
 
         Args:
             scratch: the memory to receive into, lent for the time of this call.
+            spin: looks at the socket of this client for a moment; None: once is enough.
 
         Returns:
             A request to run; None: nothing now, or ``has_ended`` says that it is gone.
@@ -152,41 +156,44 @@ class Visitor(Runner):
         try:
             for held in session.try_lead:  # noqa: B007 - see transports/stream.py
                 break
-            if not held or self.is_postponed or self.has_enough():
+            if not held or self.is_postponed or (self._lane and self.has_enough()):
                 self._pause()
                 return None
             decoder.borrow(scratch)
+            if spin is not None and not self._look(spin):
+                return None
             message = session.receive_request_now()
             while message is not None and message.flags & UNUSUAL and not self._admit(message):
                 message = session.receive_request_now()
-        except (ConnectionClosedError, ProtocolError, SecurityError) as error:
+        except BREAKING as error:
             self._fail(error)
             return None
         finally:
             if held:
+                self.has_more = decoder.buffered
                 decoder.rest()
                 session.lead.release()
                 if session.waiters:
                     session.invite()
-        if session.has_left:
+        if not session.is_open and session.peer_hello is not None:
             self.has_ended = True
             return None
+        pending = session.channel.has_pending
+        if pending is not None and pending():
+            self.has_more = True
         return message
+
+    def _look(self, spin: Spin) -> bool:
+        """Say whether something is there, or arrives in a moment."""
+        decoder = self._session.decoder
+        try:
+            return decoder.buffered or spin.look(decoder)
+        except OSError:
+            return True  # receiving again tells what it is
 
     def _fail(self, error: PyroError) -> None:
         self.error = self._session.broken(error)
         self.has_ended = True
-
-    @property
-    def has_more(self) -> bool:
-        """Whether something has been received that was not looked at yet."""
-        session = self._session
-        pending = session.channel.has_pending
-        return (
-            session.decoder.buffered
-            or session.arrived is not None
-            or (pending is not None and pending())
-        )
 
     @property
     def wants(self) -> int:
@@ -227,24 +234,21 @@ class Visitor(Runner):
         """Say whether so many requests wait that a sender should take no more meanwhile."""
         return len(self._lane) >= self._oneway_max
 
-    def _run_oneway(self) -> None:
+    def run_oneway(self) -> None:
+        """Run the oneway calls that wait, if there is a thread for them and none does that yet."""
+        lanes = self._loop.lanes
         while self._lane and self._lane_lock.acquire(blocking=False):
             try:
-                if not self._loop.may_run_oneway(self):
+                if not lanes.enter(self):
                     return
                 try:
                     self._run_lane()
                 finally:
-                    self._loop.oneway_done()
+                    other = lanes.leave()
+                    if other is not None:
+                        self._loop.enqueue(other, None)
             finally:
                 self._lane_lock.release()
-
-    def run(self, message: Message | None) -> None:
-        """Run a request, or with None: the oneway calls that wait."""
-        if message is None:
-            self._run_oneway()
-        else:
-            self._run(message)
 
     # --- out -------------------------------------------------------------------------------------
 

@@ -1,0 +1,219 @@
+"""How a connection to an address is made: a socket, its coats, a session.
+
+Everything here waits at most until a deadline, and leaves nothing behind if it fails.
+"""
+
+from __future__ import annotations
+
+import _socket as socket
+import os
+
+from pyroipc.client.session import Session
+from pyroipc.errors import ConnectError, ConnectionClosedError, PyroError, SecurityError
+from pyroipc.transports import descriptors, table
+from pyroipc.transports.base import Options
+from pyroipc.transports.stream import ConnectionChannel
+from pyroipc.transports.trust import identify_peer
+from pyroipc.wire.message import BEFORE_HELLO
+from pyroipc.wire.native import Decoder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+    from typing import Any, Literal
+
+    from pyroipc.location import Location
+    from pyroipc.protocol.hello import Hello
+    from pyroipc.settings import Settings
+    from pyroipc.transports.trust import Peer
+
+_contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
+_CONTEXTS_MAX = 16
+
+
+def options_of(settings: Settings) -> Options:
+    """Return what the settings say about sockets."""
+    return Options(
+        prefer_ip_version=settings.PREFER_IP_VERSION,
+        nodelay=settings.SOCK_NODELAY,
+        reuse=settings.SOCK_REUSE,
+        keepalive_seconds=settings.SOCK_KEEPALIVE,
+        buffer_bytes=settings.SOCK_BUFFER,
+    )
+
+
+def open_session(sock: socket.socket, peer: Peer, settings: Settings, *, served: bool) -> Session:
+    """Make a session over a socket that this library made.
+
+    Args:
+        sock: a connected socket, or a coat over one; it belongs to the session from now on.
+        peer: what is known of the other end.
+        settings: read now.
+        served: a loop will serve it, and lend the memory to receive into.
+    """
+    decoder = Decoder(BEFORE_HELLO, idle=served)
+    session = Session(ConnectionChannel(sock, peer, decoder, owned=True), settings)
+    if peer.uid is None:  # it may run on any machine, so its process id says nothing here
+        session.explain = _as_it_is
+    return session
+
+
+def _as_it_is(error: ConnectionClosedError, hello: Hello | None) -> ConnectionClosedError:
+    return error
+
+
+def connect(
+    location: Location,
+    settings: Settings,
+    deadline: float | None,
+    *,
+    tls: ssl.SSLContext | None = None,
+    hmac_key: bytes = b"",
+) -> Session:
+    """Connect to a location, and make a session; no conversation is opened yet.
+
+    Args:
+        location: where the daemon listens.
+        settings: read now.
+        deadline: absolute, by the monotonic clock; None: wait as long as it takes.
+        tls: encrypt with this, and check the certificate of the server.
+        hmac_key: prove to know this key, and let the other end prove it.
+
+    Raises:
+        ConnectError: nobody answers there.
+        TimeoutError: the deadline passed.
+        SecurityError: the other end is not who it should be.
+        PyroError: never another one.
+    """
+    sock: Any = table.connect(location, options_of(settings), deadline)
+    raw = sock
+    try:
+        peer = identify_peer(raw)
+        if tls is not None:
+            from pyroipc.transports.coated import CoatedSocket
+            from pyroipc.transports.tls import TlsCoat
+
+            coat = TlsCoat(tls, server_side=False, server_hostname=location.host or "")
+            sock = CoatedSocket(sock, coat)
+            sock.handshake(deadline)
+        if hmac_key:
+            from pyroipc.transports.coated import CoatedSocket
+            from pyroipc.transports.seal import SealCoat
+
+            sock = CoatedSocket(sock, SealCoat(hmac_key, server_side=False))
+            sock.handshake(deadline)
+        return open_session(sock, peer, settings, served=False)
+    except PyroError as error:
+        descriptors.close(sock)
+        located: PyroError = _at(location, error)
+        raise located from error.__cause__
+    except BaseException:
+        descriptors.close(sock)
+        raise
+
+
+def _at(location: Location, error: PyroError) -> PyroError:
+    """Say where something went wrong, and that nothing was sent."""
+    if isinstance(error, ConnectionClosedError):
+        return ConnectError(f"cannot connect to {location}: {error}")
+    if isinstance(error, SecurityError):
+        return SecurityError(f"cannot connect to {location}: {error}")
+    error.call_status = "not sent"  # type: ignore[attr-defined] # of a CommunicationError
+    return error
+
+
+def client_tls(settings: Settings) -> ssl.SSLContext | None:
+    """Return what the settings say about TLS connections that are made here; None: no TLS.
+
+    A context is made once for the same files, for reading the authorities of the system takes
+    longer than a connection; files that have changed are read again.
+
+    Raises:
+        SecurityError: a file cannot be used.
+    """
+    if not settings.SSL:
+        return None
+    from pyroipc.transports.tls_contexts import client_context
+
+    files = (settings.SSL_CACERTS, settings.SSL_CLIENTCERT, settings.SSL_CLIENTKEY)
+    key = (*files, settings.SSL_CLIENTKEYPASSWD, *map(_age, files))
+    context = _contexts.get(key)
+    if context is None:
+        authorities, certificate, own_key = files
+        context = client_context(
+            authorities=authorities,
+            certificate=certificate,
+            key=own_key,
+            password=settings.SSL_CLIENTKEYPASSWD,
+        )
+        while len(_contexts) >= _CONTEXTS_MAX:
+            _contexts.pop(next(iter(_contexts)), None)
+        _contexts[key] = context
+    return context
+
+
+def server_tls(settings: Settings) -> ssl.SSLContext | None:
+    """Return what the settings say about TLS connections that are accepted here; None: no TLS.
+
+    Raises:
+        SecurityError: a file cannot be used.
+    """
+    if not settings.SSL:
+        return None
+    from pyroipc.transports.tls_contexts import server_context
+
+    return server_context(
+        settings.SSL_SERVERCERT,
+        key=settings.SSL_SERVERKEY,
+        password=settings.SSL_SERVERKEYPASSWD,
+        authorities=settings.SSL_CACERTS,
+        require_client_certificate=settings.SSL_REQUIRECLIENTCERT,
+    )
+
+
+def tls_of(
+    tls: ssl.SSLContext | Literal[False] | None,
+    settings: Settings,
+    by_settings: Callable[[Settings], ssl.SSLContext | None],
+) -> ssl.SSLContext | None:
+    """Return the context that a user means: his own, that of the settings (None), or none (False).
+
+    Raises:
+        SecurityError: a file cannot be used.
+        TypeError: it is something else.
+    """
+    if tls is None:
+        return by_settings(settings)
+    if tls is False:
+        return None
+    if not hasattr(tls, "wrap_bio"):
+        raise TypeError(f"tls is an ssl.SSLContext, None or False, not {tls!r}")
+    return tls
+
+
+def key_of(hmac_key: bytes | str | None, settings: Settings) -> bytes:
+    """Return the key that a user means: his own, or that of the settings (None).
+
+    Raises:
+        TypeError: it is neither bytes nor text.
+    """
+    key = settings.HMAC_KEY if hmac_key is None else hmac_key
+    if isinstance(key, str):
+        return key.encode()
+    if not isinstance(key, bytes):
+        raise TypeError(f"an HMAC key is bytes or a str, not {type(key).__name__}")
+    return key
+
+
+def is_unix(sock: Any) -> bool:
+    """Say whether a socket is a unix socket."""
+    return bool(sock.family == getattr(socket, "AF_UNIX", None))
+
+
+def _age(path: str) -> object:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

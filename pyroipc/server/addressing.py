@@ -1,0 +1,85 @@
+"""What a daemon tells about its addresses, and what programs with a loop of their own use."""
+
+from __future__ import annotations
+
+from pyroipc.errors import DaemonError
+from pyroipc.uri import CONNECTED_SOCKET, URI
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable
+    from typing import Any
+
+    from pyroipc.location import Location
+    from pyroipc.server.listening import Listening
+    from pyroipc.transports.readiness import Readiness
+
+
+class Addressed:
+    """The base of a daemon: its addresses, if it has any."""
+
+    _listening: Listening | None = None
+    _closed: bool
+
+    def _uri(self, object_id: str, *, nat: bool = True) -> URI:
+        if self._listening is None:
+            return URI.for_connected_socket(object_id)
+        return URI(f"PYRO:{object_id}@{self._listening.location(nat=nat)}")
+
+    @property
+    def locationStr(self) -> str:
+        """Where the daemon listens, as in its URIs but for NAT: ``host:port`` or ``./u:path``."""
+        return CONNECTED_SOCKET if self._listening is None else str(self._listening.published)
+
+    @property
+    def natLocationStr(self) -> str | None:
+        """The address that is valid outside of the router, or None."""
+        nat = None if self._listening is None else self._listening.nat
+        return None if nat is None else str(nat)
+
+    @property
+    def locations(self) -> list[Location]:
+        """All addresses at which the daemon listens."""
+        return [] if self._listening is None else list(self._listening.locations)
+
+    @property
+    def _network(self) -> Listening:
+        if self._listening is None or self._closed:
+            raise DaemonError("this daemon is closed, or does not listen: it has no sockets")
+        return self._listening
+
+    @property
+    def sock(self) -> socket.socket:
+        """The first listening socket."""
+        return self._network.listeners[0].sock  # type: ignore[return-value]
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """What a program with a loop of its own waits for, to call :meth:`events` then.
+
+        Ask for it each time: clients come and go. Of a daemon with threads it is the listening
+        sockets only: the threads serve the clients.
+        """
+        return self._network.loop.sockets
+
+    @property
+    def selector(self) -> Readiness:
+        """Has a ``fileno`` that is readable when there is something to do: for :meth:`events`."""
+        return self._network.loop.readiness
+
+    def events(self, eventsockets: Iterable[Any] = ()) -> None:
+        """Do what there is to do now, and return; for programs with a loop of their own.
+
+        Args:
+            eventsockets: those of :attr:`sockets` that are readable. It does not matter which.
+        """
+        self._network.loop.handle_events()
+
+    def combine(self, daemon: Addressed) -> None:
+        """Have the request loop of this daemon serve another one's clients as well.
+
+        Args:
+            daemon: one that listens; its own loop must not run.
+        """
+        daemon._network.join(self._network.loop)

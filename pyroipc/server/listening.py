@@ -1,0 +1,329 @@
+"""Where a daemon listens, what it publishes, and who is let in.
+
+What a daemon *publishes* is the address in the URIs of its objects. That is the host as it was
+given, with two exceptions: ``nathost`` and ``natport`` name the address that is valid outside of a
+router, and for a host that means "all addresses" (0.0.0.0, ::), which nobody can connect to, the
+address of the interface that leads out of this machine is published.
+
+Who is *let in*: at a TCP address everybody who passes TLS and the HMAC key, if there are any; at a
+unix socket the processes of our own user id, and of those that were named.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyroipc.client.connecting import is_unix, key_of, open_session, options_of, server_tls, tls_of
+from pyroipc.errors import DaemonError, ForkedConnectionError
+from pyroipc.location import Location
+from pyroipc.server.loops.network import NetworkLoop
+from pyroipc.server.loops.overload import Times
+from pyroipc.server.termination import drain_on_sigterm
+from pyroipc.server.visiting import Visit
+from pyroipc.transports import addresses, table
+from pyroipc.transports.stream import MSG_DONTWAIT
+from pyroipc.transports.trust import identify_peer
+from pyroipc.wire.message import GOODBYE, REFUSED
+from pyroipc.wire.native import encode_plain, plain_prefix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket as socket
+    import ssl
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from typing import Any, Literal
+
+    from pyroipc.server.daemon import Daemon
+    from pyroipc.server.loops.visitor import Visitor
+    from pyroipc.settings import Settings
+    from pyroipc.transports.base import Listener
+    from pyroipc.transports.trust import Peer
+
+_REFUSED = plain_prefix(GOODBYE, 0, REFUSED)
+
+
+def refusal_of(text: str) -> bytes:
+    """Encode the goodbye for somebody who is not let in."""
+    return encode_plain(_REFUSED, 0, f"security: {text}".encode())
+
+
+class Asked:
+    """The addresses that a daemon was asked to listen at and to publish.
+
+    Args:
+        host, port, unixsocket, nathost, natport, listen: as :class:`pyroipc.Daemon` takes them.
+    """
+
+    def __init__(
+        self,
+        host: str | None,
+        port: int,
+        unixsocket: str | None,
+        nathost: str | None,
+        natport: int | None,
+        listen: Iterable[str],
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.unixsocket = unixsocket
+        self.nathost = nathost
+        self.natport = natport
+        self.listen = list(listen)
+
+    def locations(self, settings: Settings) -> list[Location]:
+        """Return where to listen; what is published comes first.
+
+        Raises:
+            PyroError: an address is no address.
+            ValueError: a unix socket and a port were given.
+        """
+        more = [Location.parse(text, zero_port=True, part_of="address") for text in self.listen]
+        if self.unixsocket is not None:
+            if self.host is not None or self.port:
+                raise ValueError(
+                    "a daemon listens at host and port or at a unixsocket; the other one "
+                    "goes into listen="
+                )
+            return [Location(sockname=self.unixsocket), *more]
+        if more and self.host is None and not self.port:
+            return more
+        host = settings.HOST if self.host is None else self.host
+        return [Location(str(host) or "0.0.0.0", self.port, zero_port=True), *more]  # noqa: S104
+
+    def nat(self, settings: Settings, inside: Location) -> Location | None:
+        """Return the location that is valid outside of a router, or None.
+
+        Raises:
+            ValueError: there is a port without a host, or a unix socket.
+        """
+        host = settings.NATHOST if self.nathost is None else str(self.nathost)
+        port = settings.NATPORT if self.natport is None else self.natport
+        if host is None:
+            if port:
+                raise ValueError("must provide natport with nathost")
+            return None
+        if inside.is_unix:
+            raise ValueError("cannot use nathost together with unixsocket")
+        return Location(host, port or inside.port)
+
+
+class Access:
+    """Who may use a daemon that listens.
+
+    Args:
+        tls, hmac_key, allowed_uids: as :class:`pyroipc.Daemon` takes them.
+        settings: say what was not given.
+
+    Raises:
+        SecurityError: a file of certificates cannot be used.
+    """
+
+    def __init__(
+        self,
+        tls: ssl.SSLContext | Literal[False] | None,
+        hmac_key: bytes | str | None,
+        allowed_uids: Collection[int],
+        settings: Settings,
+    ) -> None:
+        self.tls = tls_of(tls, settings, server_tls)
+        self.hmac_key = key_of(hmac_key, settings)
+        self.allowed_uids = frozenset(allowed_uids)
+
+    def check(self, peer: Peer) -> str | None:
+        """Say why the process at the other end may not use this daemon; None: it may."""
+        if peer.uid is None or peer.trusted or peer.uid in self.allowed_uids:
+            return None
+        return f"{peer.reason}, and the daemon does not list it in its allowed_uids"
+
+    def dress(self, sock: Any) -> Any:
+        """Put the coats on a socket that the clients of this daemon are to wear."""
+        if self.tls is not None and not is_unix(sock):
+            from pyroipc.transports.coated import CoatedSocket
+            from pyroipc.transports.tls import TlsCoat
+
+            text = "this daemon speaks TLS only; connect with tls=, or with the setting SSL"
+            coat = TlsCoat(self.tls, server_side=True, refusal=refusal_of(text))
+            sock = CoatedSocket(sock, coat)
+        if self.hmac_key:
+            from pyroipc.transports.coated import CoatedSocket
+            from pyroipc.transports.seal import SealCoat
+
+            text = "this daemon wants an HMAC key: set _pyroHmacKey, or the setting HMAC_KEY"
+            seal = SealCoat(self.hmac_key, server_side=True, refusal=refusal_of(text))
+            sock = CoatedSocket(sock, seal)
+        return sock
+
+
+class Listening:
+    """The listening sockets of a daemon, and its loop.
+
+    Args:
+        daemon: what is served there.
+        asked: the addresses.
+        access: who may come.
+
+    Raises:
+        DaemonError: an address cannot be listened at.
+    """
+
+    def __init__(self, daemon: Daemon, asked: Asked, access: Access) -> None:
+        self._daemon = daemon
+        self._access = access
+        self._pid = os.getpid()
+        self._loop: NetworkLoop | None = None
+        self._is_own = False
+        self.listeners = _listen(asked.locations(daemon.settings), daemon.settings)
+        try:
+            self.published = _published(self.listeners[0].location)
+            """The location in the URIs of objects, inside of a router."""
+            self.nat = asked.nat(daemon.settings, self.published)
+            """The location in the URIs of objects, outside of it; None: it is the same."""
+        except BaseException:
+            for listener in self.listeners:
+                listener.close()
+            raise
+
+    @property
+    def locations(self) -> list[Location]:
+        """Where this daemon listens: the hosts as they were given, and the ports it has."""
+        return [listener.location for listener in self.listeners]
+
+    def location(self, *, nat: bool) -> Location:
+        """Return the location for URIs."""
+        return self.nat if nat and self.nat is not None else self.published
+
+    @property
+    def loop(self) -> NetworkLoop:
+        """The loop, made when it is first needed.
+
+        Raises:
+            ForkedConnectionError: the daemon was made in the parent of this process.
+        """
+        if self._pid != os.getpid():
+            raise ForkedConnectionError(
+                "this daemon listens in the parent process, from which this one was forked; make "
+                "the daemon after the fork"
+            )
+        if self._loop is None:
+            self.join(_make_loop(self._daemon))
+            self._is_own = True
+        assert self._loop is not None
+        return self._loop
+
+    def join(self, loop: NetworkLoop) -> None:
+        """Have a loop, that of this daemon or of another one, serve this daemon's clients."""
+        if self._loop is not None:
+            self._leave_loop("the daemon joined another one")
+        self._loop = loop
+        self._is_own = False
+
+        def welcome(sock: socket.socket) -> Visitor | None:
+            return self._welcome(sock, loop)
+
+        for listener in self.listeners:
+            loop.doors.add(listener, welcome)
+
+    def run(self, condition: Callable[[], bool] | None) -> None:
+        """Serve until told to stop, or until the condition does not hold."""
+        loop = self.loop
+        with drain_on_sigterm(loop.drain):
+            loop.run(condition)
+        if loop.was_stopped:
+            loop.dismiss("the daemon stopped serving")
+
+    def drain(self) -> None:
+        """Stop serving when the calls that run have finished."""
+        if self._loop is not None:
+            self._loop.drain()
+
+    def _welcome(self, sock: socket.socket, loop: NetworkLoop) -> Visitor | None:
+        """Make what serves a client; None: it is not let in."""
+        peer = identify_peer(sock)
+        problem = self._access.check(peer)
+        if problem is not None:
+            sock.send(refusal_of(problem), MSG_DONTWAIT)
+            return None
+        dressed = self._access.dress(sock)
+        session = open_session(dressed, peer, self._daemon.settings, served=True)
+        visitor = Visit(self._daemon, session, loop).visitor
+        visitor.owner = self
+        return visitor
+
+    def close(self) -> None:
+        """Listen no longer, and let all clients go."""
+        self._leave_loop("the daemon was closed")
+        for listener in self.listeners:
+            listener.close()
+
+    def _leave_loop(self, reason: str) -> None:
+        loop, self._loop = self._loop, None
+        if self._pid != os.getpid() or loop is None:
+            return
+        loop.doors.remove(self.listeners)
+        loop.dismiss(reason, self)
+        if self._is_own:
+            loop.close()
+
+
+def _listen(locations: Sequence[Location], settings: Settings) -> list[Listener]:
+    options = options_of(settings)
+    listeners: list[Listener] = []
+    try:
+        for location in locations:
+            listeners.extend(table.listen(location, options))
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def _published(location: Location) -> Location:
+    """Return the location that others can connect to, and say what is remarkable about it."""
+    host = location.host
+    if host is None:
+        return location
+    if not addresses.is_wildcard(host):
+        warning = addresses.dns_warning(host)
+        if warning is not None:
+            _log().warning(warning)
+        return location
+    found = addresses.reachable_hosts()
+    same = [other for other in found if (":" in other) == (":" in host)]
+    chosen = (same or found or ["localhost"])[0]
+    _log().info(
+        "listening on all addresses (%s); URIs say %s; nathost= sets another host",
+        location,
+        chosen,
+    )
+    return Location(chosen, location.port)
+
+
+def _make_loop(daemon: Daemon) -> NetworkLoop:
+    settings = daemon.settings
+    multiplex = settings.SERVERTYPE == "multiplex"
+    if settings.THREADPOOL_SIZE_MIN > settings.THREADPOOL_SIZE:
+        raise DaemonError(
+            f"THREADPOOL_SIZE_MIN is {settings.THREADPOOL_SIZE_MIN}, which is more than "
+            f"THREADPOOL_SIZE, {settings.THREADPOOL_SIZE}"
+        )
+    return NetworkLoop(
+        threads=1 if multiplex else settings.THREADPOOL_SIZE,
+        spares=settings.THREADPOOL_SIZE_MIN,
+        oneway_threads=settings.ONEWAY_THREADS,
+        times=Times(
+            busy=settings.BUSY_TIMEOUT,
+            chores=settings.POLLTIMEOUT,
+            handshake=settings.HANDSHAKE_TIMEOUT,
+            idle=settings.COMMTIMEOUT,
+            look=settings.SPIN_SECONDS,
+            write=settings.WRITE_TIMEOUT,
+        ),
+        housekeeping=daemon.housekeeping,
+    )
+
+
+def _log() -> Any:
+    from pyroipc import logs
+
+    return logs.get("server")
