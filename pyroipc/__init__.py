@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         unregister_dict_to_class,
     )
     from pyroipc.serializers.typed_classes import register_class, unregister_class
-    from pyroipc.server.daemon import Daemon, DaemonObject
+    from pyroipc.server.daemon import Daemon, DaemonObject, serve
     from pyroipc.server.exposure import behavior, callback, expose, oneway
     from pyroipc.settings import Settings, config
     from pyroipc.uri import URI
@@ -102,6 +102,7 @@ __all__ = [
     "register_class",
     "register_class_to_dict",
     "register_dict_to_class",
+    "serve",
     "spawn",
     "unregister_class",
     "unregister_class_to_dict",
@@ -153,6 +154,7 @@ _WHERE = {
     "register_class": "pyroipc.serializers.typed_classes:register_class",
     "register_class_to_dict": "pyroipc.serializers.classes:register_class_to_dict",
     "register_dict_to_class": "pyroipc.serializers.classes:register_dict_to_class",
+    "serve": "pyroipc.server.daemon:serve",
     "spawn": "pyroipc.process.spawning:spawn",
     "unregister_class": "pyroipc.serializers.typed_classes:unregister_class",
     "unregister_class_to_dict": "pyroipc.serializers.classes:unregister_class_to_dict",

@@ -23,6 +23,11 @@ __all__ = ["main"]
 COMMANDS = {
     "config": ("pyroipc.cli.config", "print the settings, and where each value is from"),
     "demo": ("pyroipc.cli.demo", "call an object in a child process, time a call, kill the child"),
+    "doctor": (
+        "pyroipc.cli.doctor",
+        "find out why an object cannot be called, or how well it can",
+    ),
+    "echo": ("pyroipc.cli.echo", "run an object that answers calls, to try things out with"),
 }
 
 

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from time import monotonic
 
-from pyroipc.client.methods import encode_request, take_annotations, waiting
-from pyroipc.errors import CommunicationError, PyroError, SerializeError
+from pyroipc.client.calling import may_repeat, open_session
+from pyroipc.client.requests import (
+    encode_request,
+    fetch,
+    forget_annotations,
+    take_annotations,
+    waiting,
+)
+from pyroipc.errors import CommunicationError, ConnectionClosedError, PyroError, SerializeError
 from pyroipc.protocol.calls import (
     BATCH_MEMBER,
     GET_ATTRIBUTE,
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, Self, TypeAlias
 
     from pyroipc.client.proxy import Proxy
+    from pyroipc.client.session import Session
     from pyroipc.protocol.calls import CallCodec
     from pyroipc.wire.message import Message
 
@@ -201,21 +209,20 @@ _WITHOUT_TUPLES = frozenset(("json", "msgpack"))
 
 
 def encode_batch(
-    proxy: Proxy[Any], calls: list[Call], flags: int, request_id: int
+    proxy: Proxy[Any], session: Session, calls: list[Call], flags: int, request_id: int
 ) -> tuple[CallCodec, Any]:
     """Encode the request of a batch; return its codec, too.
 
     Raises:
         CommunicationError: it cannot be sent.
     """
-    session = proxy._pyro_connected()
-    codec = proxy._pyro_codec()
+    codec = proxy._pyro_codec(session)
     sent: list[Any] = calls
     if codec.serializer.name in _WITHOUT_TUPLES:
         sent = [[name, list(args), kwargs] for name, args, kwargs in calls]
     try:
         payload = codec.dumps_call(proxy._pyroObjectId, BATCH_MEMBER, sent, None)
-        data = encode_request(proxy, codec, request_id, payload, BATCH | flags)
+        data = encode_request(proxy, session, codec, request_id, payload, BATCH | flags)
         session.check_size(data)
     except CommunicationError as error:
         error.call_status = "not sent"
@@ -269,13 +276,32 @@ def _by_place(pairs: list[Any]) -> dict[int, bytes]:
 
 
 def invoke_batch(proxy: Proxy[Any], calls: list[Call], *, oneway: bool) -> BatchResults | None:
-    """Make the calls of a batch; see ``Proxy._pyroInvokeBatch``."""
-    session = proxy._pyro_connected()
+    """Make the calls of a batch; see ``Proxy._pyroInvokeBatch``.
+
+    Raises:
+        CommunicationError: the conversation failed, or the calls could not be sent.
+        ConnectionClosedError: the connection ended.
+    """
     timeout = proxy._pyroTimeout
     deadline = None if timeout is None else monotonic() + timeout
-    session.open(deadline)
+    try:
+        return _invoke_batch(proxy, calls, deadline, oneway=oneway)
+    except ConnectionClosedError as error:
+        if not may_repeat(proxy, error):
+            raise
+    return _invoke_batch(proxy, calls, deadline, oneway=oneway)
+
+
+def _invoke_batch(
+    proxy: Proxy[Any], calls: list[Call], deadline: float | None, *, oneway: bool
+) -> BatchResults | None:
+    session = open_session(proxy, deadline)
+    if oneway and proxy._pyro_line is not None:
+        fetch(session)  # a daemon may have said goodbye while nobody listened
+        session = open_session(proxy, deadline)
+    forget_annotations()
     request_id = session.next_id()
-    codec, data = encode_batch(proxy, calls, ONEWAY if oneway else 0, request_id)
+    codec, data = encode_batch(proxy, session, calls, ONEWAY if oneway else 0, request_id)
     if oneway:
         session.post(data, deadline)
         return None

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from pyroipc.client.proxy import Proxy
+    from pyroipc.client.session import Session
     from pyroipc.protocol.calls import CallCodec
 
 __all__ = ["encode_blob", "find_blob"]
@@ -32,20 +32,18 @@ def find_blob(args: Sequence[Any], kwargs: dict[str, Any] | None) -> SerializedB
 
 
 def encode_blob(
-    proxy: Proxy[Any], blob: SerializedBlob, object_id: str, member: str
+    codec: CallCodec, session: Session, blob: SerializedBlob, object_id: str, member: str
 ) -> tuple[CallCodec, bytes, dict[str, bytes]]:
     """Return the codec, the payload and the annotations of a call with a blob.
 
-    A blob that was received keeps its serializer, whatever that of the proxy is.
+    A blob that was received keeps its serializer, whatever ``codec`` is.
 
     Raises:
         SerializeError: the data cannot be encoded, or the peer does not accept the serializer.
     """
     if blob.serializer is None:
-        codec = proxy._pyro_codec()
         payload = for_anyone(codec.serializer.name).dumps(blob.data)
     else:
-        session = proxy._pyro_connected()
         codec = session.codecs.get(blob.serializer.name)
         assert blob.payload is not None
         payload = bytes(blob.payload)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pyroipc.client.peers import peer_image
 from pyroipc.errors import PyroError, SecurityError, SerializeError
 from pyroipc.protocol.calls import CallCodec
+from pyroipc.protocol.compression import FEATURE
 from pyroipc.serializers import table
 
 TYPE_CHECKING = False
@@ -26,12 +27,26 @@ class Codecs:
 
     Args:
         peer: what the kernel says about the other end.
+        limit_bytes: how large a message may be, also when it is unpacked.
+        compress_from: compress payloads of so many bytes or more; None: none.
     """
 
-    __slots__ = ("_peer", "_references", "_theirs", "accepted", "by_key")
+    __slots__ = (
+        "_compress_from",
+        "_limit_bytes",
+        "_peer",
+        "_references",
+        "_theirs",
+        "accepted",
+        "by_key",
+    )
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(
+        self, peer: Peer, *, limit_bytes: int = 64 << 20, compress_from: int | None = None
+    ) -> None:
         self._peer = peer
+        self._limit_bytes = limit_bytes
+        self._compress_from = compress_from
         self._theirs: Hello | None = None
         self._references: References | None = None
         self.by_key: dict[str | int, CallCodec] = {}
@@ -46,14 +61,12 @@ class Codecs:
         Raises:
             SerializeError: a name is unknown.
         """
-        allowed = frozenset(
-            name for name in table.names() if self._peer.trusted or table.trust_of(name) == "data"
-        )
+        allowed = _allowed(is_trusted=self._peer.trusted)
         if names is not None:
-            wanted = frozenset(names)
+            wanted = names if isinstance(names, frozenset) else frozenset(names)
             for name in wanted:
                 table.id_of(name)  # complains about what does not exist
-            allowed &= wanted
+            allowed = wanted if wanted <= allowed else allowed & wanted
         self.accepted = allowed
         self.by_key.clear()
 
@@ -62,6 +75,14 @@ class Codecs:
         self._theirs = hello
         for codec in set(self.by_key.values()):
             codec.bind(self._tuned(codec.serializer.name))
+            self._let_compress(codec)
+
+    def _let_compress(self, codec: CallCodec) -> None:
+        """Compress what the settings want to be, if the peer can unpack it."""
+        theirs = self._theirs
+        if self._compress_from is not None and theirs is not None and FEATURE in theirs.features:
+            limit = min(self._limit_bytes, theirs.max_message_bytes or self._limit_bytes)
+            codec.compress(range(max(1, self._compress_from), limit + 1))
 
     def refer(self, references: References) -> None:
         """Have objects that are registered go as references."""
@@ -86,7 +107,8 @@ class Codecs:
             self._check(name)
             references = self._references
             take_back = None if references is None else references.take_back
-            codec = CallCodec(self._tuned(name), take_back)
+            codec = CallCodec(self._tuned(name), take_back, self._limit_bytes)
+            self._let_compress(codec)
             self.by_key[name] = self.by_key[codec.serializer_id] = codec
         return codec
 
@@ -95,8 +117,8 @@ class Codecs:
         if table.trust_of(name) == "code" and not self._peer.trusted:
             error = SecurityError(
                 f"serializer {name!r} is refused: what it loads can run code, and the peer is "
-                f"not verified local ({self._peer.reason}). Use serpent, msgpack or json here: on this "
-                "dialect tuples, sets, dataclasses and the like arrive as what they are; or "
+                f"not verified local ({self._peer.reason}). Use serpent, msgpack or json here: on "
+                "this dialect tuples, sets, dataclasses and the like arrive as what they are; or "
                 "connect over a unix socket"
             )
         elif name not in self.accepted:
@@ -111,6 +133,22 @@ class Codecs:
             )
         if error is not None:
             raise error
+
+
+_allowed_names: dict[tuple[bool, tuple[str, ...]], frozenset[str]] = {}
+
+
+def _allowed(*, is_trusted: bool) -> frozenset[str]:
+    """Return the names of what trust allows; the same object for all connections."""
+    names = table.names()
+    key = is_trusted, tuple(names)
+    found = _allowed_names.get(key)
+    if found is None:
+        _allowed_names.clear()
+        found = _allowed_names[key] = frozenset(
+            name for name in names if is_trusted or table.trust_of(name) == "data"
+        )
+    return found
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -8,14 +8,19 @@ from __future__ import annotations
 import _socket as socket
 import os
 
+from pyroipc.client.peers import fresh_copy
 from pyroipc.client.session import Session
-from pyroipc.errors import ConnectError, ConnectionClosedError, PyroError, SecurityError
+from pyroipc.client.sharing import open_connection
+from pyroipc.errors import (
+    CommunicationError,
+    ConnectError,
+    ConnectionClosedError,
+    PyroError,
+    SecurityError,
+)
 from pyroipc.transports import descriptors, table
 from pyroipc.transports.base import Options
-from pyroipc.transports.stream import ConnectionChannel
 from pyroipc.transports.trust import identify_peer
-from pyroipc.wire.message import BEFORE_HELLO
-from pyroipc.wire.native import Decoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,8 +57,7 @@ def open_session(sock: socket.socket, peer: Peer, settings: Settings, *, served:
         settings: read now.
         served: a loop will serve it, and lend the memory to receive into.
     """
-    decoder = Decoder(BEFORE_HELLO, idle=served)
-    session = Session(ConnectionChannel(sock, peer, decoder, owned=True), settings)
+    session = Session(open_connection(sock, peer, settings, idle=served), settings)
     if peer.uid is None:  # it may run on any machine, so its process id says nothing here
         session.explain = _as_it_is
     return session
@@ -84,12 +88,13 @@ def connect(
         ConnectError: nobody answers there.
         TimeoutError: the deadline passed.
         SecurityError: the other end is not who it should be.
-        PyroError: never another one.
+        PyroError: never another one; it is ``located``.
     """
-    sock: Any = table.connect(location, options_of(settings), deadline)
-    raw = sock
+    sock: Any = None
     try:
-        peer = identify_peer(raw)
+        for sock in map(table.connect, (location,), (options_of(settings),), (deadline,)):  # noqa: B007
+            break
+        peer = identify_peer(sock)
         if tls is not None:
             from pyroipc.transports.coated import CoatedSocket
             from pyroipc.transports.tls import TlsCoat
@@ -104,22 +109,32 @@ def connect(
             sock = CoatedSocket(sock, SealCoat(hmac_key, server_side=False))
             sock.handshake(deadline)
         return open_session(sock, peer, settings, served=False)
-    except PyroError as error:
-        descriptors.close(sock)
-        located: PyroError = _at(location, error)
-        raise located from error.__cause__
-    except BaseException:
-        descriptors.close(sock)
-        raise
+    except BaseException as error:
+        if sock is not None:
+            descriptors.close(sock)
+        if not isinstance(error, PyroError):
+            raise
+        told = located(location, error)
+        raise told from error.__cause__
 
 
-def _at(location: Location, error: PyroError) -> PyroError:
-    """Say where something went wrong, and that nothing was sent."""
-    if isinstance(error, ConnectionClosedError):
-        return ConnectError(f"cannot connect to {location}: {error}")
-    if isinstance(error, SecurityError):
-        return SecurityError(f"cannot connect to {location}: {error}")
-    error.call_status = "not sent"  # type: ignore[attr-defined] # of a CommunicationError
+def located(location: Location, error: PyroError) -> PyroError:
+    """Return an error of connecting that says where it happened, and that no call was sent."""
+    text = str(error)
+    if hasattr(error, "_pyroTraceback"):  # the daemon itself has answered
+        refused = text.removeprefix("connection rejected: ")
+        if refused != text:
+            error.args = (f"connection to {location} rejected: {refused}",)
+    elif isinstance(error, ConnectionClosedError):
+        error = ConnectError(
+            f"cannot connect to {location}: {text}; is it a daemon of pyroipc, and does it let us "
+            "in?"
+        )
+    elif isinstance(error, CommunicationError | SecurityError) and str(location) not in text:
+        error = fresh_copy(error)
+        error.args = (f"cannot connect to {location}: {text}",)
+    if isinstance(error, CommunicationError):
+        error.call_status = "not sent"
     return error
 
 

@@ -14,6 +14,7 @@ from time import monotonic
 
 from pyroipc.client import sharing
 from pyroipc.client.codecs import Codecs
+from pyroipc.client.hosting import limits_for
 from pyroipc.client.peers import explain_end, fresh_copy
 from pyroipc.errors import (
     ConnectionClosedError,
@@ -29,14 +30,15 @@ from pyroipc.protocol import state as states
 from pyroipc.protocol.hello import FEATURES, Hello
 from pyroipc.serializers import main_names
 from pyroipc.transports.spin import make_spin, usable_cpus
-from pyroipc.wire.message import GOODBYE, HELLO, REFUSED, WELCOME, Limits
+from pyroipc.wire.message import GOODBYE, HELLO, REFUSED, WELCOME
 from pyroipc.wire.native import encode_plain, plain_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sized
+    from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
+    from pyroipc.client.hosting import Host, Outbox
     from pyroipc.protocol.calls import Encoded
     from pyroipc.settings import Settings
     from pyroipc.transports.stream import StreamChannel
@@ -45,8 +47,6 @@ if TYPE_CHECKING:
 
     Explain: TypeAlias = Callable[[ConnectionClosedError, Hello | None], ConnectionClosedError]
 
-_LOCAL_EAGER_BYTES = 64 << 20
-"""Towards a local peer: more is not taken at once for a message that only claims to be large."""
 _OBJECTS_SECONDS = 0.5
 """How long a proxy waits for an end that talks already to host objects as well."""
 _GOODBYE_SECONDS = 1.0
@@ -64,6 +64,9 @@ _REFUSALS: Mapping[str, type[PyroError]] = {
 }
 _LEFT = "left"  # how the payload of a goodbye begins: what was begun was answered
 _BUSY = "busy"  # something that was begun will never be answered
+
+
+_making = threading.Lock()  # of locks
 
 
 class ConversationEndedError(Exception):
@@ -92,19 +95,15 @@ class Conversation:
         "_spin_seconds",
         "_state",
         "_token",
-        "backlog",
         "channel",
         "codecs",
         "decoder",
         "explain",
-        "has_enough",
+        "host",
         "ids",
         "is_open",
         "on_conversation_end",
-        "on_nested",
-        "on_request",
-        "on_stream",
-        "outgoing",
+        "outbox",
         "peer_hello",
         "sending",
     )
@@ -112,31 +111,26 @@ class Conversation:
     def __init__(self, channel: StreamChannel, settings: Settings) -> None:
         self.channel = channel
         self.decoder = channel.decoder
-        self.codecs = Codecs(channel.peer)
+        self._limits = limits_for(channel.peer, settings)
+        self.codecs = Codecs(
+            channel.peer,
+            limit_bytes=self._limits.message_bytes,
+            compress_from=settings.COMPRESS_FROM if settings.COMPRESSION else None,
+        )
         self.peer_hello: Hello | None = None
         """What the peer told about itself, once it has."""
-        self.on_request: Callable[[Message], None] | None = None
-        """Takes a request that came to a thread that waits for an answer; None: this end hosts no
-        objects."""
-        self.on_nested: Callable[[Message], None] | None = None
-        """Runs a request on the calling thread and answers it."""
-        self.on_stream: Callable[[Message], None] | None = None
-        """Takes what the peer says about a stream that this end produces."""
-        self.has_enough: Callable[[], bool] | None = None
-        """Says whether so many requests wait that a sender should take no more meanwhile."""
+        self.host: Host | None = None
+        """Runs the requests of the peer; None: this end hosts no objects."""
         self.on_conversation_end: Callable[[], None] | None = None
         """Called after each conversation has ended."""
-        self.outgoing: Callable[[Encoded], None] | None = None
-        """Takes what is to be sent, and sends it without waiting: for a loop that serves many.
-        What the socket does not take at once, it sends later."""
-        self.backlog: Sized = ()
-        """What waits there; it must not be overtaken."""
+        self.outbox: Outbox | None = None
+        """Takes what is to be sent and sends it without waiting, for a loop that serves many;
+        None: whoever sends waits."""
         self.explain: Explain | None = None
         """Finds out why the stream ended; made for a channel to a process we know."""
         self.is_open = False
         """Whether a conversation is going on: the state is OPEN."""
         self.ids = count(1)
-        self._limits = _limits(channel.peer, settings)
         self._spin_seconds = settings.SPIN_SECONDS
         self._handshake_seconds = settings.HANDSHAKE_TIMEOUT or None
         self._token = os.urandom(8).hex()
@@ -147,7 +141,7 @@ class Conversation:
 
     def _make_locks(self) -> None:
         self.sending = threading.Lock()
-        self._greeting = threading.Lock()
+        self._greeting: threading.Lock | None = None
 
     @property
     def peer(self) -> Peer:
@@ -177,8 +171,8 @@ class Conversation:
             ConnectionClosedError: the stream broke.
             TimeoutError: the deadline passed while the peer did not read.
         """
-        if self.outgoing is not None:
-            self.outgoing(data)
+        if self.outbox is not None:
+            self.outbox.put(data)
         else:
             self.send_waiting(data, deadline)
 
@@ -227,7 +221,7 @@ class Conversation:
     def hello(self) -> Hello:
         """Say what this end is."""
         return Hello(
-            features=(*FEATURES, "objects") if self.on_request else FEATURES,
+            features=(*FEATURES, "objects") if self.host else FEATURES,
             serializers=self.codecs.accepted,
             max_message_bytes=self._limits.message_bytes,
             image=main_names.image_identity(),
@@ -247,6 +241,7 @@ class Conversation:
         if self._handshake_seconds is not None and deadline is None:
             deadline = monotonic() + self._handshake_seconds
         self.check()
+        greeting = self._greeting_lock()
         held = False
         try:
             seconds = (
@@ -254,7 +249,7 @@ class Conversation:
                 if deadline is None
                 else min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)
             )
-            for held in map(self._greeting.acquire, (True,), (seconds,)):  # noqa: B007
+            for held in map(greeting.acquire, (True,), (seconds,)):  # noqa: B007
                 break
             if not held:
                 raise TimeoutError("no welcome came in time to another thread, nor to this one")
@@ -262,7 +257,7 @@ class Conversation:
                 self._greet(deadline)
         finally:
             if held:
-                self._greeting.release()
+                greeting.release()
 
     def greet_ahead(self, more: Encoded = b"") -> None:
         """Send the hello without waiting for the welcome; ``open`` then does.
@@ -274,6 +269,13 @@ class Conversation:
         self._ahead = self.next_id()
         parts = (more,) if isinstance(more, bytes) else more
         self.send([encode_plain(_HELLO, self._ahead, self.hello().encode()), *parts])
+
+    def _greeting_lock(self) -> threading.Lock:
+        """Return what is held by whoever says hello; an end that only answers has none."""
+        with _making:
+            if self._greeting is None:
+                self._greeting = threading.Lock()
+            return self._greeting
 
     def begin(self, hello: Hello) -> None:
         """Begin a conversation without a greeting: what the peer would say is known."""
@@ -310,7 +312,7 @@ class Conversation:
         while self.peer_hello is not None and "objects" not in self.peer_hello.features:
             if monotonic() > deadline:
                 return False
-            with self._greeting:
+            with self._greeting_lock():
                 self._greet(deadline + _OBJECTS_SECONDS)
             threading.Event().wait(_OBJECTS_SECONDS / 50)
         return True
@@ -338,7 +340,7 @@ class Conversation:
     @property
     def is_served(self) -> bool:
         """Whether a loop receives requests all the time."""
-        return self.has_enough is not None
+        return self.host is not None and self.host.serves
 
     @property
     def token(self) -> str:
@@ -353,7 +355,7 @@ class Conversation:
         self.peer_hello = hello
         self.decoder.limits = self._limits
         self.codecs.greet(hello)
-        if hello.pid != os.getpid() and self.outgoing is None:
+        if hello.pid != os.getpid() and self.outbox is None:
             channel = self.channel
             channel.spin = make_spin(channel.sock, channel.decoder, self._spin_seconds, hello.cpus)
         self._state = states.after(self._state, event)
@@ -470,9 +472,9 @@ class Conversation:
         self._make_locks()
 
 
-def _limits(peer: Peer, settings: Settings) -> Limits:
-    if peer.trusted:
-        n_bytes = settings.LOCAL_MAX_MESSAGE_SIZE
-        eager_bytes = min(n_bytes, _LOCAL_EAGER_BYTES)
-        return Limits(n_bytes, eager_bytes=eager_bytes, setting="LOCAL_MAX_MESSAGE_SIZE")
-    return Limits(settings.MAX_MESSAGE_SIZE)
+def _after_fork_in_child() -> None:
+    global _making
+    _making = threading.Lock()
+
+
+sharing.after_fork.append(_after_fork_in_child)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pyroipc.wire.message import Message
 
 NO_WAIT = False  # the argument of Lock.acquire that makes it a try
+_TRIES = repeat(NO_WAIT)
 ANSWERS = (RESPONSE, WELCOME, PONG)
 FOLLOW_SECONDS = 1.0
 """A follower looks for itself whether somebody leads, at least this often."""
@@ -78,13 +79,13 @@ class Exchange(Conversation):
         """Received, and not handed on yet."""
         self.waiters: dict[int, Waiter] = {}
         """The threads that wait, by the id of what they wait for."""
-        self._abandoned: set[int] = set()  # requests whose answers may still come
+        self._abandoned: set[int] | None = None  # requests whose answers may still come
 
     def _make_locks(self) -> None:
         super()._make_locks()
         self.lead = threading.Lock()  # who holds it may receive
-        self.try_lead = map(self.lead.acquire, repeat(NO_WAIT))
-        self.try_sending = map(self.sending.acquire, repeat(NO_WAIT))
+        self.try_lead = map(self.lead.acquire, _TRIES)
+        self.try_sending = map(self.sending.acquire, _TRIES)
 
     def _expect_items(self, request_id: int) -> None:
         """Prepare for the items of a stream that an answer has opened."""
@@ -151,7 +152,9 @@ class Exchange(Conversation):
         try:
             for held in self.try_sending:  # noqa: B007
                 break
-            return held and not self.backlog and self.channel.send_now(data)
+            if not held or (self.outbox is not None and self.outbox.backlog):
+                return False
+            return self.channel.send_now(data)
         finally:
             if held:
                 self.sending.release()
@@ -163,6 +166,8 @@ class Exchange(Conversation):
             waiter.left = True
             self._pass_on(waiter)
         self._forget_items(request_id)
+        if self._abandoned is None:
+            self._abandoned = set()
         self._abandoned.add(request_id)
         sharing.unquiet.add(self)
 
@@ -223,7 +228,10 @@ class Exchange(Conversation):
 
     def _is_awaited(self, message: Message) -> bool:
         """Say whether it is known who waits for an answer, or that nobody does any more."""
-        return message.request_id in self.waiters or message.request_id in self._abandoned
+        abandoned = self._abandoned
+        return message.request_id in self.waiters or (
+            abandoned is not None and message.request_id in abandoned
+        )
 
     def _exchange_as_follower(
         self, request_id: int, data: Encoded, deadline: float | None
@@ -235,11 +243,11 @@ class Exchange(Conversation):
                 self.send_waiting(data, deadline)
             while True:
                 while waiter.work:
-                    if self.on_nested is None:
-                        self._refuse(waiter.work.popleft())
+                    if self.host is None:
+                        self._refuse(waiter.work.pop(0))
                     else:
                         waiter.busy = True
-                        self.on_nested(waiter.work.popleft())
+                        self.host.run_nested(waiter.work.pop(0))
                         waiter.busy = False
                 message = self._lead_or_follow(request_id, waiter, deadline)
                 if message is not None:
@@ -260,13 +268,13 @@ class Exchange(Conversation):
         """Give the requests that a waiter was to run to whoever runs requests otherwise."""
         while waiter.work:
             try:
-                message = waiter.work.popleft()
+                message = waiter.work.pop(0)
             except IndexError:
                 return  # another thread does the same
-            if self.on_request is None:
+            if self.host is None:
                 self._refuse(message)
             else:
-                self.on_request(message)
+                self.host.take(message)
 
     def _lead_or_follow(
         self, request_id: int, waiter: Waiter, deadline: float | None
@@ -355,7 +363,7 @@ class Exchange(Conversation):
                         return True
                 elif message.kind == HELLO or message.kind == PING:
                     return False
-                elif message.kind == REQUEST and self.has_enough is not None and self.has_enough():
+                elif message.kind == REQUEST and self.is_served and self.host.has_enough():  # type: ignore[union-attr]
                     return False  # of a peer that asks and asks, and reads no answer
                 else:
                     self._hand_on(message)

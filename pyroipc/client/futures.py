@@ -19,14 +19,17 @@ import builtins
 from _thread import RLock
 from concurrent.futures import CancelledError
 from concurrent.futures import Future as StandardFuture
+from threading import Event
 from time import monotonic
 
 from pyroipc.client import sharing
+from pyroipc.client.calling import may_repeat, open_session
 from pyroipc.client.care import Pending, cares, take_care
 from pyroipc.client.crew import callbacks
 from pyroipc.client.future_results import AsynchronousMethod, Future, FutureResult, asyncproxy
 from pyroipc.client.future_results import submit_batch as submit_batch
-from pyroipc.client.requests import encode_call, read_apart, waiting
+from pyroipc.client.moves import PENDING, movable, move
+from pyroipc.client.requests import encode_call, fetch, read_apart, waiting
 from pyroipc.errors import CommunicationError, ForkedConnectionError, PyroError, TimeoutError
 from pyroipc.wire.message import PING, STREAM, Message
 from pyroipc.wire.native import encode_plain, plain_prefix
@@ -50,7 +53,6 @@ __all__ = [
 ]
 
 # The states of concurrent.futures; a call is never RUNNING, so that it can be cancelled.
-_PENDING = "PENDING"
 _CANCELLED = "CANCELLED_AND_NOTIFIED"
 _FINISHED = "FINISHED"
 
@@ -81,39 +83,24 @@ def submit_call(
         done: StandardFuture[Any] = StandardFuture()
         done.set_result(None)
         return done
-    session: Session | None = proxy._pyro_session
-    if session is None or not session.is_open or proxy._pyro_hold is not None:
-        session = proxy._pyro_connected()
     timeout = proxy._pyroTimeout
     deadline = None if timeout is None else monotonic() + timeout
-    if not session.is_open:
-        _open(session, deadline)
-    codec, request_id, data = encode_call(proxy, session, name, args, kwargs)
+    session: Session | None = proxy._pyro_session
+    if session is not None and proxy._pyro_line is not None and not session.sinks:
+        fetch(session)  # a daemon may have said goodbye while nobody listened
+    if session is None or not session.is_open or proxy._pyro_hold is not None:
+        session = open_session(proxy, deadline)
+    codec, request_id, data = encode_call(proxy, session, name, args, kwargs or None)
     future = RemoteFuture(proxy, session, codec, request_id, name, deadline)
+    if proxy._pyro_line is not None:
+        future._data = movable(proxy, session, data)
     session.submit(request_id, data, future, deadline)
     care = cares.get(session)
     if care is None or (deadline is not None and deadline < care.next_look):
         take_care(session, deadline)
     if not request_id & _FETCH_MASK:
-        _fetch(session)
+        fetch(session)
     return future
-
-
-def _open(session: Session, deadline: float | None) -> None:
-    try:
-        session.open(deadline)
-    except CommunicationError as error:
-        error.call_status = "not sent"
-        raise
-
-
-def _fetch(session: Session) -> None:
-    """Receive what is there, if nobody else does that."""
-    if not session.is_served:
-        try:
-            session.receive_now()
-        except PyroError as error:
-            session.broken(error)
 
 
 if TYPE_CHECKING:
@@ -156,10 +143,12 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
     """
 
     # Nearly every future needs only some of these; the others stay as they are in the class.
-    _state: str = _PENDING
+    _state: str = PENDING
     _result: Any = None
     _exception: BaseException | None = None
     _answer: Message | BaseException | None = None  # what has come, and is not decoded yet
+    _data: bytes | None = None  # the request, if it can be sent over another connection, too
+    _gap: Event | None = None  # there while it has none; set when it has one again
     is_watched = False
     _done_callbacks: list[Callable[[Any], object]] = []  # noqa: RUF012 - never changed
     if not TYPE_CHECKING:
@@ -190,7 +179,7 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
     @property
     def is_ready(self) -> bool:
         """Whether the answer is there, or none is expected any more."""
-        return self._answer is not None or self._state != _PENDING
+        return self._answer is not None or self._state != PENDING or self._gap is not None
 
     def deliver(self, message: Message) -> None:
         """Take the answer."""
@@ -198,7 +187,7 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
         with self._condition:
             if sinks.get(self._request_id) is self:  # and not what takes the items of a stream
                 del sinks[self._request_id]
-            late = self._answer is not None or self._state != _PENDING
+            late = self._answer is not None or self._state != PENDING
             if not late:
                 self._answer = message
         if late:
@@ -207,11 +196,21 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
             self._tell()
 
     def fail(self, error: BaseException) -> None:
-        """Take note that no answer will come."""
+        """Take note that no answer will come; it may be asked for over another connection."""
         with self._condition:
-            if self._answer is None and self._state == _PENDING:
-                self._answer = error
-        self._tell()
+            if self._gap is not None:
+                return
+            moves = self._data is not None and may_repeat(self._proxy, error)
+            if self._answer is None and self._state == PENDING:
+                if moves:
+                    self._gap = Event()
+                else:
+                    self._answer = error
+        if self._gap is not None:
+            self.wake_watchers()
+            move(self)
+        else:
+            self._tell()
 
     def _tell(self) -> None:
         self.wake_watchers()
@@ -241,13 +240,13 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
     def _decode(self) -> None:
         """Decode the answer, if that is not done already; the caller holds ``_decoding``."""
         answer = self._answer
-        if self._state != _PENDING or answer is None:
+        if self._state != PENDING or answer is None:
             return
         if isinstance(answer, BaseException):
             self._finish(_FINISHED, None, answer)
             return
         try:
-            value = read_apart(self._proxy, self._codec, answer)
+            value = read_apart(self._proxy, self._session, self._codec, answer)
         except Exception as failure:  # noqa: BLE001 - it is the result
             self._finish(_FINISHED, None, failure.with_traceback(None))
         else:
@@ -262,7 +261,7 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
 
     def _finish(self, state: str, value: Any, error: BaseException | None) -> None:
         with self._condition:
-            if self._state != _PENDING:
+            if self._state != PENDING:
                 return
             self._result, self._exception = value, error
             self._state = state
@@ -286,24 +285,32 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
     def watch(self) -> None:
         """Have this completed although no thread waits for it in here."""
         self._look_around()
-        if self._state != _PENDING:
+        if self._state != PENDING:
             return
         self.is_watched = True
         _watched.add(self)
         if self._answer is not None:
             callbacks.put(self._complete_apart)
-        else:
+        elif self._gap is None:
             take_care(self._session, self.deadline, pumped=True)
 
     def _look_around(self) -> None:
         """Find out whether there was a fork since: then no answer comes to this process."""
-        if self._session.is_over:
+        session = self._session
+        if session.is_over and self._gap is None:
             try:
-                self._session.check()
+                session.check()
             except ForkedConnectionError:
                 self.disown()
             except PyroError as error:
-                self.fail(error)
+                self._fail_over(session, error)
+
+    def _fail_over(self, session: Session, error: PyroError) -> None:
+        """Take note of what a session says that this has been sent over before."""
+        if isinstance(error, CommunicationError) and error.call_status == "not sent":
+            error.call_status = "unknown"  # that was said of calls that are yet to be sent
+        if self._session is session:
+            self.fail(error)
 
     def disown(self) -> None:
         """In a forked child: the answer goes to the parent, and so do all that wait for it."""
@@ -318,6 +325,7 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
             self._condition.release()
         else:
             self._condition = _Door()
+        self._gap = None
         if self._answer is None:
             self._answer = ForkedConnectionError(
                 "this future was inherited through a fork: its answer goes to the parent process"
@@ -373,7 +381,7 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
         """
         self._look_around()
         until = None if timeout is None else monotonic() + timeout
-        while self._state == _PENDING:
+        while self._state == PENDING:
             ready = self._receive(until) if self._answer is None else self._complete(until)
             if not ready and until is not None and monotonic() >= until and not self.is_ready:
                 raise builtins.TimeoutError
@@ -385,15 +393,18 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
         deadline = self.deadline
         if deadline is None or (until is not None and until < deadline):
             deadline = until
-        session = self._session
+        session, gap = self._session, self._gap
         with self._condition:
             if not isinstance(self.watchers, set):
                 self.watchers = set()
         try:
             with waiting(session, self._proxy._pyroObjectId, self._member):
-                ready = session.await_sink(self, deadline)
+                if gap is not None:
+                    ready = gap.wait(None if deadline is None else max(0, deadline - monotonic()))
+                else:
+                    ready = session.await_sink(self, deadline)
         except PyroError as error:
-            self.fail(error)  # unless that is done already
+            self._fail_over(session, error)
             return True
         if not ready and self.deadline is not None and monotonic() >= self.deadline:
             self.expire()
@@ -401,14 +412,14 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
 
     def done(self) -> bool:
         """Say whether the result is there, or will never be."""
-        if self._state != _PENDING:
+        if self._state != PENDING:
             return True
         self._look_around()
-        if self._answer is None:
-            _fetch(self._session)
+        if self._answer is None and self._gap is None:
+            fetch(self._session)
         if self._answer is not None:
             self._complete(monotonic())
-        return self._state != _PENDING
+        return self._state != PENDING
 
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
         """Have a function called with this future when it is done.
@@ -417,7 +428,7 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
         future is done already.
         """
         with self._condition:
-            pending = self._state == _PENDING
+            pending = self._state == PENDING
             if pending:
                 self._done_callbacks = [*self._done_callbacks, fn]
         if pending:
@@ -428,7 +439,7 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
     def cancel(self) -> bool:
         """Give up the call; False if its answer has come already. The peer is not told."""
         with self._condition:
-            gives_up = self._state == _PENDING and self._answer is None
+            gives_up = self._state == PENDING and self._answer is None
             if gives_up:
                 self._forget_answer()
                 self._finish(_CANCELLED, None, None)
@@ -448,7 +459,7 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
     def expire(self) -> None:
         """Take note that the call has taken too long."""
         with self._condition:
-            if self._answer is not None or self._state != _PENDING:
+            if self._answer is not None or self._state != PENDING:
                 return
             self._forget_answer()
             self._answer = TimeoutError(
@@ -461,7 +472,7 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
         session = self._session
         if session.sinks.get(self._request_id) is self:
             del session.sinks[self._request_id]
-        if not session.is_over:
+        if session.is_open:
             session._abandon(self._request_id)
 
 

@@ -4,8 +4,8 @@ A line has one session at a time. It is made by the first call, and anew by the 
 the session ended, the proxy was released, or the process was forked: a child never uses the
 connection of its parent. A session is not used before the daemon has taken the handshake.
 
-The hello, and the request that introduces the proxy, travel together, so that connecting takes one
-round trip.
+Several threads that want to call wait for the one that connects. If it fails, all of them are told
+so: were each to try for itself, the last one would wait many times as long.
 """
 
 from __future__ import annotations
@@ -14,18 +14,23 @@ import os
 import threading
 from time import monotonic
 
-from pyroipc.client import connecting
-from pyroipc.errors import TimeoutError
+from pyroipc.client import connecting, sharing
+from pyroipc.client.peers import fresh_copy
+from pyroipc.errors import CommunicationError, PyroError, TimeoutError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Mapping
     from typing import Any, Literal
 
-    from pyroipc.client.proxy import Proxy
+    from pyroipc.client.binding import Binding
     from pyroipc.client.session import Session
     from pyroipc.settings import Settings
     from pyroipc.uri import URI
+
+_forking = threading.Lock()
+"""Held while a line finds out that it is in a forked child."""
 
 
 class Line:
@@ -38,7 +43,20 @@ class Line:
         hmac_key: what both ends have to know; empty: nothing.
     """
 
-    __slots__ = ("_lock", "_pid", "_tls", "hmac_key", "resolved", "session", "settings", "uri")
+    __slots__ = (
+        "__weakref__",
+        "_failures",
+        "_last_failure",
+        "_lock",
+        "_pid",
+        "_tls",
+        "facts",
+        "hmac_key",
+        "resolved",
+        "session",
+        "settings",
+        "uri",
+    )
 
     def __init__(
         self,
@@ -57,6 +75,10 @@ class Line:
         """The URI that leads to the object; None until a name was looked up."""
         self.session: Session | None = None
         """The connection; it may have ended."""
+        self.facts: Mapping[str, Any] | None = None
+        """What the object exposes, as it was said when the connection was made."""
+        self._failures = 0
+        self._last_failure: CommunicationError | None = None
         self._pid = os.getpid()
         self._lock = threading.RLock()
 
@@ -70,7 +92,7 @@ class Line:
         session = self.session
         return session is not None and session.is_open and self._pid == os.getpid()
 
-    def connected(self, proxy: Proxy[Any], deadline: float | None) -> Session:
+    def connected(self, proxy: Binding[Any], deadline: float | None) -> Session:
         """Return the session, and make it if there is none that can be used.
 
         Args:
@@ -78,34 +100,60 @@ class Line:
             deadline: absolute, by the monotonic clock, for all of that; None: none.
 
         Raises:
-            ConnectError: nobody answers at the address.
+            ConnectError: nobody answers at the address, or not as a daemon does.
             TimeoutError: the deadline passed; nothing was sent.
             CommunicationError: the daemon refuses.
         """
         if self._pid != os.getpid():
-            self._lock = threading.RLock()  # another thread of the parent may have held it
-            self._pid, self.session = os.getpid(), None
+            self._begin_anew()
+        failures = self._failures
         held = False
         try:
-            seconds = -1 if deadline is None else max(0.0, deadline - monotonic())
+            seconds = _seconds_until(deadline)
             for held in map(self._lock.acquire, (True,), (seconds,)):  # noqa: B007
                 break
             if not held:
-                error = TimeoutError("the deadline passed while another thread was connecting")
+                error = TimeoutError(
+                    f"cannot connect to {self.uri} in time: another thread still tries to"
+                )
                 error.call_status = "not sent"
                 raise error
             session = self.session
             if session is None or not session.is_open:
-                if session is not None:
-                    self.drop(proxy)
-                session = self._connect(proxy, deadline)
-                self.session = session
+                if failures != self._failures and self._last_failure is not None:
+                    failure = fresh_copy(self._last_failure)  # of the thread that we waited for
+                    raise failure
+                session = self._connect_noting(proxy, deadline)
             return session
         finally:
             if held:
                 self._lock.release()
 
-    def _connect(self, proxy: Proxy[Any], deadline: float | None) -> Session:
+    def _connect_noting(self, proxy: Binding[Any], deadline: float | None) -> Session:
+        """Connect, and take note if that fails; the caller holds the lock.
+
+        Raises:
+            CommunicationError: it failed.
+        """
+        self.drop()
+        try:
+            self.session = self._connect(proxy, deadline)
+        except CommunicationError as error:
+            self._last_failure = fresh_copy(error)
+            self._failures += 1
+            raise
+        self._last_failure = None
+        return self.session
+
+    def _begin_anew(self) -> None:
+        """In a forked child: forget the connection of the parent, and who held the lock there."""
+        with _forking:
+            if self._pid != os.getpid():
+                self._lock = threading.RLock()
+                self.session = None
+                self._pid = os.getpid()
+
+    def _connect(self, proxy: Binding[Any], deadline: float | None) -> Session:
         settings = self.settings
         if settings.CONNECT_TIMEOUT:
             limit = monotonic() + settings.CONNECT_TIMEOUT
@@ -120,11 +168,14 @@ class Line:
             hmac_key=self.hmac_key,
         )
         try:
-            proxy._pyro_introduce(session, deadline)
-            session.retain(proxy)
-        except BaseException:
+            self.facts = proxy._pyro_introduce(self, session, deadline)
+            session.retain(self)
+        except BaseException as error:
             session.close()
-            raise
+            if not isinstance(error, PyroError):
+                raise
+            told = connecting.located(uri.address, error)
+            raise told from error.__cause__
         return session
 
     def _resolve(self, deadline: float | None) -> URI:
@@ -133,13 +184,19 @@ class Line:
         self.resolved = resolve(self.uri, self.settings, deadline)
         return self.resolved
 
-    def drop(self, user: object) -> None:
-        """Let the connection go; others that use it too keep it."""
+    def drop(self) -> None:
+        """Let the connection go."""
         session, self.session = self.session, None
         if session is not None and self._pid == os.getpid():
-            session.release(user)
-            if not session.is_open:
-                session.close()
+            session.release(self)
+            session.close()
+
+
+def _seconds_until(deadline: float | None) -> float:
+    """Return how long to wait for a lock."""
+    if deadline is None:
+        return -1
+    return min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)
 
 
 def make_line(
@@ -156,3 +213,11 @@ def make_line(
     """
     context = connecting.tls_of(tls, settings, connecting.client_tls)
     return Line(uri, settings, context, connecting.key_of(hmac_key, settings))
+
+
+def _after_fork_in_child() -> None:
+    global _forking
+    _forking = threading.Lock()
+
+
+sharing.after_fork.append(_after_fork_in_child)

@@ -66,7 +66,8 @@ class Manners(_Typed[T]):
     @property
     def _pyroConnection(self) -> Session | None:
         """The connection, or None."""
-        session: Session | None = self._pyro_session
+        line = self._pyro_line
+        session: Session | None = self._pyro_session if line is None else line.session
         return session if session is not None and session.is_open else None
 
     @property
@@ -81,9 +82,7 @@ class Manners(_Typed[T]):
     # --- identity ------------------------------------------------------------------------------
 
     def _pyro_way(self) -> object:
-        """Return what tells the connections of two proxies apart."""
-        if self._pyro_line is not None:
-            return str(self._pyro_line.uri)
+        """Return what tells the connections of two proxies without an address apart."""
         session = self._pyro_session
         return id(self._pyro_socket if session is None else session.channel.sock)
 
@@ -92,20 +91,25 @@ class Manners(_Typed[T]):
             return True
         if not isinstance(other, Manners):
             return NotImplemented
+        if self._pyro_address is not None or other._pyro_address is not None:
+            return self._pyro_address == other._pyro_address
         return self._pyroObjectId == other._pyroObjectId and self._pyro_way() == other._pyro_way()
 
     def __hash__(self) -> int:
-        return hash(self._pyroObjectId)
+        return hash(self._pyro_address or self._pyroObjectId)
 
     def __bool__(self) -> bool:
         return True
 
     _pyro_address: str | None = None
-    """The text of the URI under which others can reach the object, if this proxy knows one."""
+    """The text of the URI under which others can reach the object, if this proxy knows one.
+
+    It is what makes two proxies equal then, whatever connections they have.
+    """
 
     def _pyroReference(self) -> tuple[str, str]:
         """Return the token of this end of the connection, and the object id."""
-        session = self._pyro_session
+        session = self._pyro_session if self._pyro_line is None else self._pyro_line.session
         if session is None and self._pyro_socket is not None and self._pyro_pid == os.getpid():
             session = self._pyro_connected()
         return (session.token if session is not None else "", self._pyroObjectId)
@@ -234,7 +238,7 @@ def revive(uri: str, token: str, serializer: str | None) -> object:
     sessions = sharing.members_of(sharing.sessions) if token and isinstance(object_id, str) else []
     for session in sessions:
         hello = session.peer_hello
-        if hello is not None and hello.session == token and session.references.find_home:
+        if hello is not None and hello.session == token and session.references.home:
             return session.references.decode(["home", object_id])
     for session in sessions:
         if session.token == token and address.is_connected_socket:

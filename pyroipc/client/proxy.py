@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import os
-from threading import Event
-from time import monotonic
 
 from pyroipc.client import references
-from pyroipc.client.manners import Manners, T
-from pyroipc.client.methods import (
-    OnewayMethod,
-    RemoteMethod,
-    SpecialMethod,
-    encode_request,
-    invoke,
-    may_repeat,
-    read_result,
-)
-from pyroipc.client.session import session_for
-from pyroipc.errors import (
-    CommunicationError,
-    ConnectionClosedError,
-    DaemonError,
-    ForkedConnectionError,
-    ProtocolError,
-    PyroError,
-)
+from pyroipc.client.binding import Binding, named
+from pyroipc.client.calling import invoke
+from pyroipc.client.holds import Hold
+from pyroipc.client.manners import T
+from pyroipc.client.methods import OnewayMethod, RemoteMethod, SpecialMethod
+from pyroipc.errors import PyroError
 from pyroipc.protocol.calls import DAEMON_NAME, GET_ATTRIBUTE, SET_ATTRIBUTE
+from pyroipc.serializers import table
 from pyroipc.settings import config
 from pyroipc.uri import URI
 from pyroipc.wire.message import ONEWAY
@@ -35,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Literal, Self
 
     from pyroipc.client.batch import BatchProxy, BatchResults
@@ -45,11 +31,10 @@ if TYPE_CHECKING:
     from pyroipc.settings import Settings
     from pyroipc.wire.message import Buffer
 
-_RETRY_SECONDS = 2.0
 _NOTHING: Mapping[str, Buffer] = {}
 
 
-class Proxy(Manners[T]):
+class Proxy(Binding[T]):
     """Stands for an object that a daemon hosts.
 
     Nothing is sent before the first use. Any thread may use a proxy, and N threads have N calls in
@@ -109,7 +94,7 @@ class Proxy(Manners[T]):
             raise PyroError(f"{uri} can be reached over its socket only: give connected_socket=")
         from pyroipc.client.line import make_line
 
-        self._pyro_set_up(_named(uri), settings, line=make_line(uri, settings, tls, hmac_key))
+        self._pyro_set_up(named(uri), settings, line=make_line(uri, settings, tls, hmac_key))
         self.__dict__["_pyro_address"] = str(uri)
 
     @classmethod
@@ -128,7 +113,7 @@ class Proxy(Manners[T]):
             if not session.channel.owned:
                 proxy.__dict__["_pyro_socket"] = session.channel.sock
             return proxy
-        hold = references.Hold(session, object_id)
+        hold = Hold(session, object_id)
         proxy.__dict__.update(_pyro_hold=hold, _pyro_class_key=class_key)
         facts = session.references.metadata.get(class_key)
         if facts is not None:
@@ -159,6 +144,7 @@ class Proxy(Manners[T]):
             _pyro_line=line,
             _pyro_pid=os.getpid(),
             _pyro_known=False,
+            _pyro_facts=None,
             _pyro_class_key=None,
             _pyro_hold=None,
             _pyro_is_asynchronous=False,
@@ -198,7 +184,8 @@ class Proxy(Manners[T]):
         owner = self
         if self._pyro_hold is not None or (self._pyro_line is not None and cls is Proxy):
             owner = self._pyro_speaker()
-        return kind(owner, name, self._pyro_codec(), self._pyro_session)
+        session = self._pyro_connected()
+        return kind(owner, name, self._pyro_codec(session), session)
 
     def _pyro_speaker(self) -> Self:
         """Return the twin to which the methods belong.
@@ -214,6 +201,7 @@ class Proxy(Manners[T]):
                 _pyro_line=self._pyro_line,
                 _pyro_session=self._pyro_session,
                 _pyro_known=self._pyro_known,
+                _pyro_facts=self._pyro_facts,
             )
         return twin
 
@@ -226,7 +214,7 @@ class Proxy(Manners[T]):
             if name in _PROPERTIES:
                 object.__setattr__(self, name, value)
             elif name in self.__dict__:
-                self.__dict__[name] = value
+                self.__dict__[name] = _CHECKS[name](value) if name in _CHECKS else value
                 self._pyro_forget_methods()
             else:
                 raise AttributeError(f"a proxy has no setting {name!r}")
@@ -260,26 +248,12 @@ class Proxy(Manners[T]):
 
     @_pyroSerializer.setter
     def _pyroSerializer(self, name: str | None) -> None:
-        if name is not None and self._pyro_session is not None and self._pyro_session.is_open:
-            self._pyro_session.codecs.get(name)  # complain here and not in the next call
+        if name is not None:  # complain here and not in the next call
+            table.id_of(name)
+            if self._pyro_session is not None and self._pyro_session.is_open:
+                self._pyro_session.codecs.get(name)
         self.__dict__["_pyro_serializer"] = name
         self._pyro_forget_methods()
-
-    @property
-    def _pyroHmacKey(self) -> bytes | None:
-        """What both ends have to know, in bytes, or None; a new key takes a new connection."""
-        line = self._pyro_line
-        return (line.hmac_key or None) if line is not None else None
-
-    @_pyroHmacKey.setter
-    def _pyroHmacKey(self, key: bytes | str | None) -> None:
-        from pyroipc.client.connecting import key_of
-
-        line = self._pyro_line
-        if line is None:
-            raise PyroError("a proxy over a connected socket has no HMAC key")
-        line.hmac_key = key_of(key or b"", self._pyro_settings)
-        self._pyroRelease()
 
     @property
     def _pyroOneway(self) -> set[str]:
@@ -290,14 +264,12 @@ class Proxy(Manners[T]):
 
     # --- calls ---------------------------------------------------------------------------------
 
-    def _pyro_codec(self) -> CallCodec:
+    def _pyro_codec(self, session: Session) -> CallCodec:
         name = self._pyro_serializer
         if name is None:
-            trusted = self._pyro_session.peer.trusted
             settings = self._pyro_settings
-            name = settings.LOCAL_SERIALIZER if trusted else settings.SERIALIZER
-        codec: CallCodec = self._pyro_session.codecs.get(name)
-        return codec
+            name = settings.LOCAL_SERIALIZER if session.peer.trusted else settings.SERIALIZER
+        return session.codecs.get(name)
 
     def _pyroInvoke(
         self,
@@ -368,194 +340,6 @@ class Proxy(Manners[T]):
         self._pyro_forget_methods()
         self.__dict__["_pyro_is_asynchronous"] = asynchronous
 
-    def _pyro_call_again(
-        self,
-        error: ConnectionClosedError,
-        member: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        """Make a call over a new connection, if it is certain that it was not begun over the old.
-
-        Raises:
-            ConnectionClosedError: that is not so.
-        """
-        if not may_repeat(self, error):
-            raise error
-        return self._pyroInvoke(member, args, kwargs)
-
-    def _pyro_send_encoded(self, codec: CallCodec, payload: bytes) -> Any:
-        """Send a call whose arguments are encoded already."""
-        session: Session = self._pyro_session
-        request_id = session.next_id()
-        data = codec.request(request_id, payload)
-        session.check_size(data)
-        return read_result(self, codec, session.exchange(request_id, data, None))
-
-    def _pyro_connected(self, deadline: float | None = None) -> Session:
-        """Return the session; of a proxy for an address, connect if need be.
-
-        Raises:
-            ConnectionClosedError: the proxy is closed.
-            ForkedConnectionError: it was inherited through a fork, and is not for an address.
-        """
-        line = self._pyro_line
-        if line is not None:
-            session: Session | None = line.session
-            if session is None or not session.is_open:
-                session = line.connected(self, deadline)
-            self.__dict__["_pyro_session"] = session
-            return session
-        if self._pyro_pid != os.getpid():
-            raise ForkedConnectionError(
-                f"the proxy for {self._pyroObjectId!r} was inherited through a fork, and its "
-                "connection belongs to the parent process; make a new proxy on a socket of its own"
-            )
-        if self._pyro_hold is not None:
-            self._pyro_hold.check()
-        session = self._pyro_session
-        if session is None:
-            if self._pyro_socket is None:
-                raise ConnectionClosedError("this proxy is closed")
-            session = session_for(self._pyro_socket, self._pyro_settings)
-            session.retain(self)
-            self.__dict__["_pyro_session"] = session
-        return session
-
-    def _pyroBind(self) -> bool:
-        """Connect and learn what the object exposes, if that is not done yet; say if it was done.
-
-        Raises:
-            CommunicationError: that failed; ConnectError if nobody answers at the address.
-            DaemonError: the daemon has no object of this id.
-            PyroError: the object exposes nothing.
-        """
-        line = self._pyro_line
-        if self._pyro_known and (line is None or line.is_up):
-            if line is not None:
-                self.__dict__["_pyro_session"] = line.session
-            return False
-        timeout = self._pyroTimeout
-        deadline = None if timeout is None else monotonic() + timeout
-        session = self._pyro_connected(deadline)
-        if line is not None:
-            if not self._pyro_known:  # another thread, or the twin, has connected
-                self._pyro_introduce(session, deadline)
-            return True
-        session.open(deadline)
-        if self._pyro_class_key is None:
-            if not session.await_objects():
-                raise DaemonError("the other end of this socket hosts no objects: no daemon")
-            self._pyro_learn(self._pyro_connect())
-        else:  # of an object to which the peer sent a reference: so it hosts this one
-            args = (self._pyroObjectId,)
-            facts = self._pyroInvoke("get_metadata", args, {}, 0, DAEMON_NAME)
-            session.references.metadata[self._pyro_class_key] = facts
-            self._pyro_learn(facts)
-        return True
-
-    def _pyro_connect(self) -> Mapping[str, Any]:
-        """Introduce this proxy to the daemon; return the metadata of the object.
-
-        Raises:
-            CommunicationError: the daemon refuses.
-            DaemonError: it has no such object.
-            ProtocolError: its answer makes no sense.
-            Exception: what ``_pyroValidateHandshake`` raised.
-        """
-        try:
-            answer = self._pyroInvoke(
-                "connect", (self._pyroObjectId, self._pyroHandshake), {}, 0, DAEMON_NAME
-            )
-            return self._pyro_welcomed(answer)
-        except DaemonError:
-            raise
-        except Exception:
-            self._pyroRelease()
-            raise
-
-    def _pyro_welcomed(self, answer: Any) -> Mapping[str, Any]:
-        """Look at what a daemon says to a proxy that connects; return the metadata.
-
-        Raises:
-            ProtocolError: it makes no sense.
-            Exception: what ``_pyroValidateHandshake`` raised.
-        """
-        if type(answer) is not dict or not {"handshake", "meta"}.issubset(answer):
-            raise ProtocolError("the daemon does not answer as one when a proxy connects")
-        self._pyroValidateHandshake(answer["handshake"])
-        meta: Mapping[str, Any] = answer["meta"]
-        return meta
-
-    def _pyro_introduce(self, session: Session, deadline: float | None) -> None:
-        """Introduce this proxy over a new connection, and learn what the object exposes.
-
-        Raises:
-            CommunicationError: the daemon refuses.
-            DaemonError: it has no such object.
-            Exception: what ``_pyroValidateHandshake`` raised.
-        """
-        self.__dict__["_pyro_session"] = session
-        line = self._pyro_line
-        if line is not None and line.resolved is not None:
-            self.__dict__["_pyroObjectId"] = _named(line.resolved)
-        codec = self._pyro_codec()
-        args = (self._pyroObjectId, self._pyroHandshake)
-        if not session.is_open and type(self._pyroHandshake) is not str:
-            session.open(deadline)  # what it looks like may depend on what the peer is
-        payload = codec.dumps_call(DAEMON_NAME, "connect", args, None)
-        request_id = session.next_id()
-        data = encode_request(self, codec, request_id, payload)
-        if session.is_open:
-            message = session.exchange(request_id, data, deadline)
-        else:
-            session.greet_ahead(data)
-            session.open(deadline)
-            message = session.exchange(request_id, [], deadline)
-        self._pyro_learn(self._pyro_welcomed(read_result(self, codec, message)))
-
-    def _pyroReconnect(self, tries: int = 100_000_000) -> None:
-        """Connect anew, trying again every two seconds while that fails.
-
-        Args:
-            tries: how often to try.
-
-        Raises:
-            ConnectionClosedError: it could not be done.
-        """
-        self._pyroRelease()
-        while True:
-            try:
-                self._pyroBind()
-            except CommunicationError as error:
-                tries -= 1
-                if tries <= 0 or isinstance(error, ForkedConnectionError):
-                    raise ConnectionClosedError(f"failed to reconnect: {error}") from error
-                Event().wait(_RETRY_SECONDS)
-            else:
-                return
-
-    def _pyro_learn(self, facts: Mapping[str, Any]) -> None:
-        """Take note of the members that the daemon names.
-
-        Raises:
-            PyroError: there are none.
-            ProtocolError: these are no metadata.
-        """
-        try:
-            names = {key: frozenset(facts[key]) for key in ("methods", "attrs", "oneway")}
-        except (TypeError, KeyError):
-            raise ProtocolError("the daemon sent metadata that make no sense") from None
-        if not names["methods"] and not names["attrs"]:
-            raise PyroError(
-                f"remote object {self._pyroObjectId!r} exposes nothing: mark its members with "
-                "@pyroipc.expose"
-            )
-        self.__dict__.update(
-            _pyroMethods=names["methods"], _pyroAttrs=names["attrs"], _pyro_known=True
-        )
-        self._pyro_oneway.update(names["oneway"])
-
     def _pyroDocumentation(self) -> dict[str, dict[str, str]]:
         """Fetch signatures and docstrings of the members, once."""
         known: dict[str, dict[str, str]] = self.__dict__["_pyro_documentation"]
@@ -566,34 +350,42 @@ class Proxy(Manners[T]):
             self.__dict__["_pyro_documentation"] = known
         return known
 
-    def _pyroRelease(self) -> None:
-        """Close the connection, or end the conversation if no other proxy shares the socket.
 
-        The next use connects again. A user's socket stays open. A proxy that was received over the
-        connection can be used again as long as the conversation goes on.
-        """
-        if self._pyro_hold is not None:
-            self._pyro_forget_methods()
-            self._pyro_session.release(self)
-            return
-        if self._pyro_line is not None:
-            self.__dict__["_pyro_session"] = None
-            self._pyro_forget_methods()
-            self._pyro_line.drop(self)
-            return
-        session, self.__dict__["_pyro_session"] = self._pyro_session, None
-        self.__dict__["_pyro_known"] = False
-        self._pyro_forget_methods()
-        if session is not None and self._pyro_pid == os.getpid():
-            session.release(self)
+def _seconds(value: Any) -> float | None:
+    """Return a time-out as it is kept; 0 means none, as in the setting COMMTIMEOUT.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is negative, or no number at all.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"_pyroTimeout is a number of seconds or None, not {value!r:.100}")
+    if not value >= 0:
+        raise ValueError(f"_pyroTimeout cannot be {value!r}; None means as long as it takes")
+    return float(value) or None
+
+
+def _count(value: Any) -> int:
+    """Return a number of retries.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is negative.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"_pyroMaxRetries is a whole number, not {value!r:.100}")
+    if value < 0:
+        raise ValueError(f"_pyroMaxRetries cannot be {value}")
+    return value
 
 
 _PROPERTIES = frozenset({"_pyroHmacKey", "_pyroSerializer"})
-
-
-def _named(uri: URI) -> str:
-    """Return what names the object of a URI for an address."""
-    return uri.object if isinstance(uri.object, str) else ",".join(sorted(uri.object))
+_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "_pyroTimeout": _seconds,
+    "_pyroMaxRetries": _count,
+}
 
 
 def _object_id(uri: str | URI) -> str:

@@ -20,9 +20,10 @@ import os
 import weakref
 from _thread import RLock, get_ident
 from copyreg import dispatch_table
+from types import MappingProxyType
 
 from pyroipc.client import janitor, sharing
-from pyroipc.errors import CommunicationError, ConnectionClosedError, SerializeError
+from pyroipc.errors import CommunicationError, SerializeError
 from pyroipc.protocol.blobs import BlobError, SerializedBlob
 from pyroipc.wire.message import RELEASE
 from pyroipc.wire.native import encode_plain, plain_prefix
@@ -33,8 +34,19 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from pyroipc.client.session import Session
-    from pyroipc.serializers.base import ClassesFor
     from pyroipc.wire.message import Buffer
+
+    class Home(Protocol):
+        """What knows the objects of this end."""
+
+        def find_home(self, object_id: str) -> object:
+            """Return an object of this end that comes home."""
+
+        def find_entry(self, object_id: str) -> Any:
+            """Say what an id means without any reference; None: nothing."""
+
+        def classes_for(self, object_id: str, member: str) -> Mapping[str, type]:
+            """Say which classes the annotations of a member name."""
 
     class Host(Protocol):
         """A daemon, as far as references are concerned."""
@@ -78,59 +90,11 @@ class Exported:
         self.count = 0
 
 
-class Hold:
-    """What this end holds of an object of the peer; its proxy and the copies of that share it.
-
-    When the last of them goes, the peer is told. That may be inside the garbage collector.
-
-    Args:
-        session: the connection; not kept alive.
-        object_id: what the peer calls the object.
-    """
-
-    __slots__ = ("_object_id", "_pid", "_session", "conversation", "received")
-
-    def __init__(self, session: Session, object_id: str) -> None:
-        self._session = weakref.ref(session)
-        self._object_id = object_id
-        self._pid = os.getpid()
-        self.conversation = session.references.conversation
-        """The number of the conversation in which it came, and with which it ends."""
-        self.received = 1
-        """How often it came."""
-
-    def check(self) -> None:
-        """See to it that the conversation still goes on.
-
-        Raises:
-            ConnectionClosedError: it has ended, and the reference with it.
-        """
-        session = self._session()
-        if session is None or session.references.conversation != self.conversation:
-            error = ConnectionClosedError(
-                f"the reference to {self._object_id!r} ended with the conversation in which it "
-                "came; have the peer send it again"
-            )
-            error.call_status = "not sent"
-            raise error
-
-    def __del__(self) -> None:
-        janitor.later(
-            _release, self._session, self._object_id, self.received, self.conversation, self._pid
-        )
-
-
-def _release(
-    session: weakref.ref[Session], object_id: str, count: int, conversation: int, pid: int
-) -> None:
-    alive = session()
-    if alive is not None and pid == os.getpid():
-        alive.references.release(alive, object_id, count, conversation)
-
-
 types: dict[type, int] = {}
 """The types of the objects that are registered in this process, and how many there are of each."""
 _hosts: weakref.WeakSet[Host] = weakref.WeakSet()
+_NOTHING: Any = MappingProxyType({})
+_lock = RLock()  # of all tables: reentrant, for a signal handler may send objects as well
 _GRACE_SECONDS = 0.2
 """How long an object stays that the peer has let go: an answer that it made may bring it home."""
 _FORMER_MAX = 1000
@@ -198,45 +162,45 @@ class References:
         "_former",
         "_imports",
         "_leaving",
-        "_lock",
         "_session",
-        "allowed_classes",
         "conversation",
         "entries",
         "exports",
-        "find_entry",
-        "find_home",
+        "home",
         "metadata",
         "types",
     )
 
     def __init__(self, session: Session) -> None:
         self._session = weakref.ref(session)
-        # Reentrant: a signal handler, or a finalizer, may send objects as well.
-        self._lock = RLock()
-        self._changes: dict[int, int] = {}  # by what threads count that run take_back
-        self._leaving: dict[str, Exported] = {}
-        self._former: dict[str, weakref.ref[Any]] = {}
+        # Empty tables that are never written to; the first reference brings others.
+        self._changes: dict[int, int] = _NOTHING  # by what threads count that run take_back
+        self._leaving: dict[str, Exported] = _NOTHING
+        self._former: dict[str, weakref.ref[Any]] = _NOTHING
         self.conversation = 0
         """The number of the conversation; references of another one mean nothing."""
         self.types = types
-        self.exports: dict[str, Exported] = {}
+        self.exports: dict[str, Exported] = _NOTHING
         """What the peer holds, by object id."""
-        self.entries: dict[str, Any] = {}
+        self.entries: dict[str, Any] = _NOTHING
         """Their entries; a guest serves these, and adds its own."""
-        self._imports: dict[str, weakref.ref[Any]] = {}
-        self.metadata: dict[int, Mapping[str, Any]] = {}
+        self._imports: dict[str, weakref.ref[Any]] = _NOTHING
+        self.metadata: dict[int, Mapping[str, Any]] = _NOTHING
         """What is known of the peer's classes, by key."""
-        self.find_home: Callable[[str], object] | None = None
-        """Finds an object of this end that comes home; set by the host that serves."""
-        self.find_entry: Callable[[str], Any] | None = None
-        """Finds what an id means without any reference; set by the host that serves."""
-        self.allowed_classes: ClassesFor | None = None
-        """Says which classes the annotations of a member name; set by the host that serves."""
+        self.home: Home | None = None
+        """Knows the objects of this end; set by the host that serves."""
+
+    def begin(self) -> None:
+        """Make the tables, if there are none yet: most connections carry no references."""
+        with _lock:
+            if self.exports is _NOTHING:
+                self._changes, self._leaving, self._former = {}, {}, {}
+                self.entries, self._imports, self.metadata = {}, {}, {}
+                self.exports = {}
 
     def classes_for(self, object_id: str, member: str) -> Mapping[str, type]:
         """Name the classes that the annotations of a hosted member allow, by qualified name."""
-        return {} if self.allowed_classes is None else self.allowed_classes(object_id, member)
+        return {} if self.home is None else self.home.classes_for(object_id, member)
 
     # --- out -------------------------------------------------------------------------------------
 
@@ -285,7 +249,8 @@ class References:
         for host in sharing.members_of(_hosts):
             found = host.export(value, session)
             if found is not None:
-                with self._lock:
+                self.begin()
+                with _lock:
                     exported = self._noted(found)
                     exported.count += self._changes.get(get_ident(), 1)
                 host.attach(session)
@@ -319,7 +284,7 @@ class References:
         """Uncount what ``encode`` returned: it was only a try."""
         if data[0] == "ref":
             change = self._changes.get(get_ident(), 1)
-            with self._lock:
+            with _lock:
                 exported = self.exports.get(data[1])
                 if exported is not None:
                     exported.count -= change
@@ -333,7 +298,7 @@ class References:
 
     def _sweep(self) -> None:
         """Let go what the peer does not hold any more."""
-        with self._lock:
+        with _lock:
             gone = [exported for exported in self.exports.values() if exported.count <= 0]
             for exported in gone:
                 del self.exports[exported.object_id]
@@ -372,16 +337,16 @@ class References:
             target = None if former is None else former()
             if target is not None:
                 return target
-        if self.find_home is None:
+        if self.home is None:
             raise SerializeError(f"object {object_id!r} is not here: nothing is hosted")
-        return self.find_home(object_id)
+        return self.home.find_home(object_id)
 
     def _noted(self, found: Exported) -> Exported:
         """Return the export of this object, under an id that is no other object's here."""
         known = self.exports.get(found.object_id)
         if known is not None and known.target is found.target and known.origin is found.origin:
             return known
-        served = None if self.find_entry is None else self.find_entry(found.object_id)
+        served = None if self.home is None else self.home.find_entry(found.object_id)
         if known is not None or (served is not None and served is not found.origin):
             for other in self.exports.values():
                 if other.target is found.target and other.origin is found.origin:
@@ -393,7 +358,7 @@ class References:
 
     def revoke(self) -> None:
         """Let nobody call any more what was unregistered."""
-        with self._lock:
+        with _lock:
             for exported in self.exports.values():
                 if exported.origin.is_withdrawn:
                     self.entries.pop(exported.object_id, None)
@@ -403,7 +368,7 @@ class References:
         for line in bytes(payload).decode("utf-8", "replace").split("\n"):
             count, _, object_id = line.partition(" ")
             if count.isdecimal() and len(count) < 10:
-                with self._lock:
+                with _lock:
                     exported = self.exports.get(object_id)
                     if exported is not None:
                         exported.count -= int(count)
@@ -431,7 +396,8 @@ class References:
 
     def _import(self, session: Session, object_id: str, class_key: int, uri: str | None) -> object:
         """Return the proxy for an object of the peer, always the same while it lives."""
-        with self._lock:
+        self.begin()
+        with _lock:
             known = self._imports.get(object_id)
             proxy = None if known is None else known()
             if proxy is None:
@@ -454,7 +420,7 @@ class References:
 
     def release(self, session: Session, object_id: str, count: int, conversation: int) -> None:
         """Tell the peer that a reference that came ``count`` times is not held any more."""
-        with self._lock:
+        with _lock:
             known = self._imports.get(object_id)
             if known is not None and known() is None:
                 del self._imports[object_id]
@@ -467,8 +433,10 @@ class References:
 
     def end(self) -> None:
         """Forget everything: the conversation has ended."""
-        with self._lock:
+        with _lock:
             self.conversation += 1
+            if self.exports is _NOTHING:
+                return
             gone = list(self.exports.values())
             self.exports.clear()
             self.entries.clear()
@@ -504,3 +472,11 @@ def arrive(token: str, data: list[Any]) -> object:
         f"a reference to {data[1]!r} came from a connection that process {os.getpid()} does "
         "not have"
     )
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = RLock()
+
+
+sharing.after_fork.append(_after_fork_in_child)

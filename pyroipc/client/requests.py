@@ -1,6 +1,6 @@
 """Requests and answers of a proxy: what goes with the arguments, and what comes with a result.
 
-Between the methods of a proxy and its session. Nothing here sends, receives or waits.
+Between the methods of a proxy and its session. Nothing here sends or waits.
 """
 
 # ruff: noqa: SLF001 - what a proxy is made of
@@ -10,8 +10,8 @@ from __future__ import annotations
 from contextvars import Context
 from os import urandom
 
-from pyroipc.context import context_in_use
-from pyroipc.errors import CommunicationError, ProtocolError
+from pyroipc.context import context_in_use, current_context
+from pyroipc.errors import CommunicationError, ProtocolError, PyroError
 from pyroipc.protocol.blobs import BlobError
 from pyroipc.protocol.calls import check_annotations, read_refusal
 from pyroipc.wire.message import (
@@ -21,6 +21,7 @@ from pyroipc.wire.message import (
     DEADLINE,
     ERROR,
     NESTED,
+    ONEWAY,
     RESPONSE,
     STREAM,
     Message,
@@ -38,9 +39,21 @@ if TYPE_CHECKING:
     from pyroipc.protocol.calls import CallCodec, Encoded
     from pyroipc.wire.message import Buffer
 
-__all__ = ["encode_call", "read_apart", "waiting"]
+__all__ = [
+    "encode_call",
+    "encode_request",
+    "fetch",
+    "forget_annotations",
+    "read_apart",
+    "read_result",
+    "take_annotations",
+    "waiting",
+]
 
 _RESPONSE_FLAGS = ERROR | CORRELATION | DEADLINE | STREAM | BATCH
+
+
+# --- out ---------------------------------------------------------------------------------------
 
 
 def encode_call(
@@ -49,15 +62,19 @@ def encode_call(
     member: str,
     args: Sequence[Any],
     kwargs: dict[str, Any] | None,
+    flags: int = 0,
+    object_id: str | None = None,
 ) -> tuple[CallCodec, int, Encoded]:
-    """Encode a call of a method with everything that the context and the proxy ask for.
+    """Encode a call of a member with everything that the context and the proxy ask for.
 
     Args:
         proxy: that of the object.
         session: its connection; a conversation is going on.
-        member: the name of the method.
+        member: the name of the member.
         args: positional arguments.
-        kwargs: keyword arguments.
+        kwargs: keyword arguments; None: there are none, or it is an attribute.
+        flags: of the message.
+        object_id: another object of the same daemon.
 
     Returns:
         The codec of the answer, the id of the request, and the request.
@@ -66,43 +83,54 @@ def encode_call(
         CommunicationError: it cannot be sent.
         BlobError: a blob is not the only argument.
     """
-    codec = proxy._pyro_codec()
-    called = proxy._pyroObjectId
-    flags, own = 0, None
+    called = object_id or proxy._pyroObjectId
+    own = codec = None
     try:
+        codec = proxy._pyro_codec(session)
         try:
-            payload = codec.dumps_call(called, member, args, kwargs or None)
+            payload = codec.dumps_call(called, member, args, kwargs)
         except BlobError:
             from pyroipc.client.blobs import encode_blob, find_blob
 
             blob = find_blob(args, kwargs)
             if blob is None:
                 raise
-            codec, payload, own = encode_blob(proxy, blob, called, member)
-            flags = BLOB
+            codec, payload, own = encode_blob(codec, session, blob, called, member)
+            flags |= BLOB
         request_id = session.next_id()
-        data = _with_context(proxy, codec, request_id, payload, flags, own)
-        if not isinstance(data, bytes):  # what is small is joined
-            session.check_size(data)
+        data = encode_request(proxy, session, codec, request_id, payload, flags, own)
+        session.check_size(data)
     except CommunicationError as error:
         error.call_status = "not sent"
-        session.references.take_back(codec.dumps_call, called, member, args, kwargs or None)
+        if codec is not None:
+            session.references.take_back(codec.dumps_call, called, member, args, kwargs)
         raise
     return codec, request_id, data
 
 
-def _with_context(
+def encode_request(
     proxy: Proxy[Any],
+    session: Session,
     codec: CallCodec,
     request_id: int,
     payload: bytes,
-    flags: int,
-    own: Mapping[str, Buffer] | None,
+    flags: int = 0,
+    own: Mapping[str, Buffer] | None = None,
 ) -> Encoded:
-    """Encode a request, with what the context of this thread and the proxy add to it.
+    """Encode a request with what the context of this thread and the proxy add to it.
 
     Inside a call that a daemon runs, only the correlation id goes on to nested calls: the
-    annotations of the request were meant for this end.
+    annotations of the request were meant for this end. A call back to the peer whose request is
+    running says so.
+
+    Args:
+        proxy: what is called.
+        session: its connection.
+        codec: that of the call.
+        request_id: that of the call.
+        payload: what the codec made.
+        flags: of the message.
+        own: annotations of this library's.
 
     Raises:
         ProtocolError: an annotation has an id that cannot be.
@@ -115,14 +143,15 @@ def _with_context(
         message = context.message
         if message is None:
             annotations = {**annotations, **context.annotations}
-        elif context.client.session is proxy._pyro_session:
-            flags |= NESTED
-            payload += message.request_id.to_bytes(4, "big")
+        elif context.client.session is session:
+            if not flags & ONEWAY:
+                flags |= NESTED
+                payload += message.request_id.to_bytes(4, "big")
         elif correlation_id is None:
             # So that a call that comes back by way of others is known when it does.
             correlation_id = context.correlation_bytes = _new_chain()
     time_limit = proxy._pyroTimeout
-    plain = not (annotations or flags or correlation_id) and time_limit is None
+    plain = not (annotations or flags or own or correlation_id) and time_limit is None
     if plain and len(payload) <= JOIN_BYTES:
         return pack_header(codec.request_prefix, request_id, len(payload)) + payload
     check_annotations(annotations)
@@ -138,6 +167,13 @@ def _with_context(
     )
 
 
+def forget_annotations() -> None:
+    """Show none any more, since a call begins; not inside a call, where they are its own."""
+    context = context_in_use()
+    if context is not None and context.message is None:
+        context.response_annotations = {}
+
+
 def waiting(session: Session, object_id: str, member: str) -> AbstractContextManager[None]:
     """Say, as a context manager, to whoever runs the current call that it waits for another one.
 
@@ -146,12 +182,11 @@ def waiting(session: Session, object_id: str, member: str) -> AbstractContextMan
     context = context_in_use()
     if context is None or context.message is None or context.client.session is session:
         return _not_waiting
-    note = context.client.wait_elsewhere
-    if note is None or context.correlation_bytes is None:
+    if context.correlation_bytes is None:
         return _not_waiting
     hello = session.peer_hello
     where = f" in process {hello.pid}" if hello is not None else ""
-    noted: AbstractContextManager[None] = note(
+    noted: AbstractContextManager[None] = context.client.wait_elsewhere(
         context.correlation_bytes, f"{object_id}.{member}{where}"
     )
     return noted
@@ -178,7 +213,67 @@ def _new_chain() -> bytes:
     return bytes(data)
 
 
-def read_apart(proxy: Proxy[Any], codec: CallCodec, message: Message) -> Any:
+# --- in ----------------------------------------------------------------------------------------
+
+
+def fetch(session: Session) -> None:
+    """Receive what is there, if nobody else does that.
+
+    A goodbye that has come is noticed then, before something is sent that nobody would read.
+    """
+    if not session.is_served:
+        try:
+            session.receive_now()
+        except PyroError as error:
+            session.broken(error)
+
+
+def read_result(proxy: Proxy[Any], session: Session, codec: CallCodec, message: Message) -> Any:
+    """Return what an answer says, or raise it.
+
+    Args:
+        proxy: what was called.
+        session: over which the answer came.
+        codec: that of the call.
+        message: the answer.
+
+    Raises:
+        ProtocolError: it is no answer to a request.
+        SerializeError: it cannot be decoded.
+        Exception: what the remote method raised.
+    """
+    if (
+        message.kind != RESPONSE
+        or message.flags & ~_RESPONSE_FLAGS
+        or message.buffers
+        or message.descriptors
+    ):
+        raise ProtocolError(f"the answer is not one that this version understands: {message!r}")
+    take_annotations(proxy, message)
+    if message.serializer_id != codec.serializer.id:
+        if message.serializer_id == 0 and message.flags & ERROR:
+            refused: PyroError = read_refusal(message.payload)
+            raise refused
+        raise ProtocolError(
+            f"the answer is encoded with serializer {message.serializer_id}, "
+            f"the request was with {codec.serializer.id}"
+        )
+    if message.flags & ERROR:
+        from pyroipc.protocol.remote_errors import load_error  # when first needed
+
+        error: Exception = load_error(message.payload, codec.serializer)
+        raise error
+    if message.flags & STREAM:
+        from pyroipc.client.streams import open_stream
+
+        return open_stream(proxy, session, codec, message)
+    try:
+        return codec.loads(message.payload)
+    except Exception as failure:
+        raise codec.load_failed(failure) from failure
+
+
+def read_apart(proxy: Proxy[Any], session: Session, codec: CallCodec, message: Message) -> Any:
     """Return what an answer says, or raise it, on a thread that need not be the caller's.
 
     Its annotations are shown to the proxy, but not in the context of this thread.
@@ -194,39 +289,21 @@ def read_apart(proxy: Proxy[Any], codec: CallCodec, message: Message) -> Any:
         or message.serializer_id != codec.serializer_id
         or type(message) is not Message
     ):
-        return Context().run(_read, proxy, codec, message)
+        return Context().run(read_result, proxy, session, codec, message)
     try:
         return codec.loads(message.payload)
     except Exception as failure:
         raise codec.load_failed(failure) from failure
 
 
-def _read(proxy: Proxy[Any], codec: CallCodec, message: Message) -> Any:
-    if (
-        message.kind != RESPONSE
-        or message.flags & ~_RESPONSE_FLAGS
-        or message.buffers
-        or message.descriptors
-    ):
-        raise ProtocolError(f"the answer is not one that this version understands: {message!r}")
-    if message.annotations:
-        proxy._pyroResponseAnnotations(message.annotations, message.kind)
-    if message.serializer_id != codec.serializer.id:
-        if message.serializer_id == 0 and message.flags & ERROR:
-            raise read_refusal(message.payload)
-        raise ProtocolError(
-            f"the answer is encoded with serializer {message.serializer_id}, "
-            f"the request was with {codec.serializer.id}"
-        )
-    if message.flags & ERROR:
-        from pyroipc.protocol.remote_errors import load_error  # when first needed
-
-        raise load_error(message.payload, codec.serializer)
-    if message.flags & STREAM:
-        from pyroipc.client.streams import open_stream
-
-        return open_stream(proxy, codec, message)
-    try:
-        return codec.loads(message.payload)
-    except Exception as failure:
-        raise codec.load_failed(failure) from failure
+def take_annotations(proxy: Proxy[Any], message: Message) -> None:
+    """Show what came with an answer; not inside a call, where the field is for its own answer."""
+    annotations = message.annotations
+    context = context_in_use()
+    if context is None:
+        if annotations:
+            current_context.response_annotations = annotations
+    elif context.message is None:
+        context.response_annotations = annotations or {}
+    if annotations:
+        proxy._pyroResponseAnnotations(annotations, message.kind)

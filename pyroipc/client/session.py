@@ -55,18 +55,26 @@ class Session(Exchange):
         settings: read now; later changes do not matter.
     """
 
-    __slots__ = ("_users", "pump", "references", "sinks")
+    __slots__ = ("_pump", "_users", "references", "sinks")
 
     def __init__(self, channel: StreamChannel, settings: Settings = config) -> None:
         super().__init__(channel, settings)
         self.sinks: dict[int, Sink] = {}
         """What takes the answers that no thread need wait for, by the id of the request."""
-        self.pump = Pump(self)
+        self._pump: Pump | None = None
         self.references = References(self)
         self.codecs.refer(self.references)
         # Proxies, by their id: equal ones are several users.
-        self._users: WeakValueDictionary[int, object] = WeakValueDictionary()
+        self._users: WeakValueDictionary[int, object] | None = None
         sharing.sessions.add(self)
+
+    @property
+    def pump(self) -> Pump:
+        """Receives when nobody else does; made when it is first needed."""
+        pump = self._pump
+        if pump is None:
+            pump = self._pump = Pump(self)
+        return pump
 
     # --- what arrives beside answers -----------------------------------------------------------
 
@@ -141,13 +149,13 @@ class Session(Exchange):
         elif kind == REQUEST:
             if message.flags & NESTED and self._give_to_waiter(message):
                 return
-            if self.on_request is None:
+            if self.host is None:
                 raise ProtocolError(f"the peer sent a request, but {NO_OBJECTS}")
-            self.on_request(message)
+            self.host.take(message)
         elif kind == RELEASE:
             self.references.released(message.payload)
-        elif self.on_stream is not None and message.flags & STREAM and kind in _STREAM_CONTROL:
-            self.on_stream(message)  # credit, or the cancelling of a stream
+        elif self.host is not None and message.flags & STREAM and kind in _STREAM_CONTROL:
+            self.host.take(message)  # credit, or the cancelling of a stream
 
     def _is_awaited(self, message: Message) -> bool:
         return message.request_id in self.sinks or super()._is_awaited(message)
@@ -327,17 +335,21 @@ class Session(Exchange):
 
     def _drop_late_answer(self, request_id: int) -> None:
         self._forget_items(request_id)
-        self._abandoned.discard(request_id)
+        if self._abandoned:
+            self._abandoned.discard(request_id)
         if not self._abandoned:
             sharing.unquiet.discard(self)
 
     def retain(self, user: object) -> None:
         """Note that a proxy uses this session, until it releases it or is gone."""
+        if self._users is None:
+            self._users = WeakValueDictionary()
         self._users[id(user)] = user
 
     def release(self, user: object) -> None:
         """Say goodbye if this end has no more use for the conversation."""
-        self._users.pop(id(user), None)
+        if self._users is not None:
+            self._users.pop(id(user), None)
         if not self._users and not self.is_served:
             self.dismiss("its proxies were released")
 
@@ -355,7 +367,7 @@ class Session(Exchange):
         self.waiters = {}
         self.sinks = {}
         self.arrived = None
-        self.pump = Pump(self)
+        self._pump = None
         super().disown()
 
     def _fail_calls(self, error: PyroError) -> None:

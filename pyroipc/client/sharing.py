@@ -12,7 +12,7 @@ import threading
 from weakref import WeakSet, WeakValueDictionary
 
 from pyroipc.settings import config
-from pyroipc.transports.stream import StreamChannel
+from pyroipc.transports.stream import ConnectionChannel, StreamChannel
 from pyroipc.transports.trust import identify_peer
 from pyroipc.wire.message import BEFORE_HELLO
 from pyroipc.wire.native import Decoder
@@ -47,9 +47,34 @@ def members_of(group: WeakSet[Any]) -> list[Any]:
             pass
 
 
-def open_channel(sock: socket.socket, peer: Peer, *, owned: bool = False) -> StreamChannel:
+def open_channel(
+    sock: socket.socket, peer: Peer, settings: Settings, *, owned: bool = False
+) -> StreamChannel:
     """Make a channel over a connected socket, with a decoder that expects a hello."""
+    if settings.LOGWIRE:
+        from pyroipc.client.wirelog import LoggingChannel, LoggingDecoder
+
+        return LoggingChannel(sock, peer, LoggingDecoder(BEFORE_HELLO), owned=owned)
     return StreamChannel(sock, peer, Decoder(BEFORE_HELLO), owned=owned)
+
+
+def open_connection(
+    sock: socket.socket, peer: Peer, settings: Settings, *, idle: bool
+) -> ConnectionChannel:
+    """Make a channel over a socket that belongs to it from now on.
+
+    Args:
+        sock: a connected socket, or a coat over one.
+        peer: what is known of the other end.
+        settings: read now.
+        idle: take no memory to receive into before something is received.
+    """
+    if settings.LOGWIRE:
+        from pyroipc.client.wirelog import LoggingConnectionChannel, LoggingDecoder
+
+        noting = LoggingDecoder(BEFORE_HELLO, idle=idle)
+        return LoggingConnectionChannel(sock, peer, noting, owned=True)
+    return ConnectionChannel(sock, peer, Decoder(BEFORE_HELLO, idle=idle), owned=True)
 
 
 def shared_session(
@@ -64,7 +89,7 @@ def shared_session(
                 unquiet.discard(waiting)
         session = _by_socket.get(id(sock))
         if session is None:
-            session = make(open_channel(sock, identify_peer(sock)), settings)
+            session = make(open_channel(sock, identify_peer(sock), settings), settings)
             _by_socket[id(sock)] = session
         return session
 

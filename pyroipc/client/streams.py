@@ -68,17 +68,25 @@ class RemoteIterator:
     at the other end until it is exhausted or closed: close it, or use it as a context manager, if
     you do not read it to its end. Dropping it closes it, too.
 
-    If the connection ends and is opened again within ITER_STREAM_LINGER seconds, it goes on.
+    If the connection ends and is opened again within ITER_STREAM_LINGER seconds, it goes on. That
+    of a proxy for an address is opened by whoever asks for the next item.
     """
 
-    def __init__(self, proxy: Proxy[Any], codec: CallCodec, token: str, request_id: int) -> None:
+    def __init__(
+        self,
+        proxy: Proxy[Any],
+        session: Session,
+        codec: CallCodec,
+        token: str,
+        request_id: int,
+    ) -> None:
         self._proxy = proxy
         self._token = token
         self._items = _Items((), 0)
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._is_over = False
-        self._attach(proxy._pyro_connected(), codec, request_id)
+        self._attach(session, codec, request_id)
 
     def _attach(self, session: Session, codec: CallCodec, request_id: int) -> None:
         """Take the items that come as answers to this request."""
@@ -220,14 +228,15 @@ class RemoteIterator:
             ProtocolError: the answer makes no sense.
             PyroError: the stream did not linger.
         """
-        if self._session.is_over:
-            why: PyroError = fresh_copy(error)
-            raise why
-        if self._proxy._pyroConnection is None:
-            raise ConnectionClosedError(
-                "the proxy for this stream result has been closed; after _pyroReconnect() it goes "
-                f"on, if it lingers ({error})"
-            ) from error
+        if self._proxy._pyro_line is None:  # else it connects by itself
+            if self._session.is_over:
+                why: PyroError = fresh_copy(error)
+                raise why
+            if self._proxy._pyroConnection is None:
+                raise ConnectionClosedError(
+                    "the proxy for this stream result has been closed; after _pyroReconnect() it "
+                    f"goes on, if it lingers ({error})"
+                ) from error
         try:
             rest = self._proxy._pyroInvoke(
                 "resume_stream", (self._token, self._items.end), {}, 0, DAEMON_NAME
@@ -283,7 +292,9 @@ def _cancel(reference: weakref.ref[Session], request_id: int, pid: int) -> None:
         session.cancel_stream(request_id)
 
 
-def open_stream(proxy: Proxy[Any], codec: CallCodec, message: Message) -> RemoteIterator:
+def open_stream(
+    proxy: Proxy[Any], session: Session, codec: CallCodec, message: Message
+) -> RemoteIterator:
     """Return the iterator that an answer announces.
 
     Raises:
@@ -295,4 +306,4 @@ def open_stream(proxy: Proxy[Any], codec: CallCodec, message: Message) -> Remote
         raise codec.load_failed(failure) from failure
     if not isinstance(token, str):
         raise SerializeError("the answer does not name the stream that it opens")
-    return RemoteIterator(proxy, codec, token, message.request_id)
+    return RemoteIterator(proxy, session, codec, token, message.request_id)

@@ -28,7 +28,7 @@ class Waiter:
         self.bell.acquire()
         self.message: Message | None = None
         self.error: PyroError | None = None
-        self.work: deque[Message] = deque()
+        self.work: list[Message] = []
         """Requests that this thread is to run."""
         self.busy = False
         """Whether the thread runs such a request, and cannot lead."""

@@ -112,7 +112,7 @@ class Birth:
             self.our_life, self.life = descriptors.make_pair()
             try:
                 lifeline.prepare(self.life)
-                channel = open_channel(self.near, own_pair_peer(), owned=True)
+                channel = open_channel(self.near, own_pair_peer(), settings, owned=True)
                 self.session = Session(channel, settings)
                 self.order = Order(self.session)
             except BaseException:

@@ -99,7 +99,7 @@ class Service:
 
     def __init__(self, far: socket.socket, settings: Settings, recipe: Recipe | None) -> None:
         self._far = far
-        self._session = Session(open_channel(far, own_pair_peer(), owned=True), settings)
+        self._session = Session(open_channel(far, own_pair_peer(), settings, owned=True), settings)
         self._daemon = Daemon.over(self._session, settings, public=True)
         self._own = ChildDaemon(self._daemon, recipe)
         self._daemon.registry.register(self._own, DAEMON_NAME, force=True)

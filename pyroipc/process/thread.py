@@ -85,7 +85,7 @@ def start_in_thread(recipe: Recipe, settings: Settings) -> tuple[HostThread, Ord
         near, far = descriptors.make_pair()
         descriptors.own(far)
     try:
-        session = Session(open_channel(near, own_pair_peer(), owned=True), settings)
+        session = Session(open_channel(near, own_pair_peer(), settings, owned=True), settings)
         session.greet_ahead()
         order = Order(session)
         order.send()

@@ -7,13 +7,17 @@ serializer and the constant part of the headers, so that a call only fills in wh
 from __future__ import annotations
 
 from pyroipc.errors import (
+    BusyError,
     DeadlockError,
+    DrainingError,
     MessageTooLargeError,
     ProtocolError,
     SecurityError,
     SerializeError,
 )
+from pyroipc.protocol.compression import compress, decompress
 from pyroipc.wire.message import (
+    COMPRESSED,
     ERROR,
     NESTED,
     ONEWAY,
@@ -21,7 +25,7 @@ from pyroipc.wire.message import (
     RESPONSE,
     FullMessage,
 )
-from pyroipc.wire.native import encode, plain_prefix
+from pyroipc.wire.native import JOIN_BYTES, encode, plain_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +50,7 @@ BATCH_MEMBER = "<batch>"
 
 
 class CallCodec:
-    """Encodes calls and results with one serializer.
+    """Encodes calls and results with one serializer, and compresses them if that is wanted.
 
     What is encoded is one ``bytes`` object if it is small, else a list of buffers to be sent one
     after the other. ``loads`` and ``loads_call`` may be the bare functions of the serializer:
@@ -56,6 +60,8 @@ class CallCodec:
     """
 
     __slots__ = (
+        "_compress",
+        "_limit_bytes",
         "dumps",
         "dumps_call",
         "load_failed",
@@ -63,6 +69,7 @@ class CallCodec:
         "loads_call",
         "nested_prefix",
         "oneway_prefix",
+        "plain_bytes",
         "request_prefix",
         "response_prefix",
         "serializer",
@@ -71,12 +78,44 @@ class CallCodec:
     )
 
     def __init__(
-        self, serializer: Serializer, take_back: Callable[..., None] | None = None
+        self,
+        serializer: Serializer,
+        take_back: Callable[..., None] | None = None,
+        limit_bytes: int = 64 << 20,
     ) -> None:
         self.take_back = take_back or _take_nothing_back
         """Told the function and the arguments with which something was encoded, or failed to be,
         that is not sent."""
+        self.plain_bytes = JOIN_BYTES
+        """Up to how large a payload is sent as it is, joined to its header."""
+        self._limit_bytes = limit_bytes
+        self._compress: range = _NEVER
         self.bind(serializer)
+
+    def compress(self, sizes: range) -> None:
+        """Compress payloads of these sizes from now on."""
+        self._compress = sizes
+        self.plain_bytes = min(JOIN_BYTES, sizes.start - 1)
+
+    def compressed(self, flags: int, payload: Buffer) -> tuple[int, Buffer]:
+        """Return the flags and the payload of a message, compressed if that is wanted.
+
+        The id at the end of a nested request must be found without unpacking anything.
+        """
+        if self._compress and len(payload) in self._compress and not flags & NESTED:
+            packed = compress(payload)
+            if packed is not None:
+                return flags | COMPRESSED, packed
+        return flags, payload
+
+    def unpack(self, message: Message) -> None:
+        """Make a compressed message an ordinary one.
+
+        Raises:
+            ProtocolError: it is malformed, or would be too large.
+        """
+        message.payload = decompress(message.payload, self._limit_bytes)
+        message.flags &= ~COMPRESSED
 
     def bind(self, serializer: Serializer) -> None:
         """Use this serializer from now on."""
@@ -88,10 +127,12 @@ class CallCodec:
         self.load_failed = serializer.load_failed
         self.dumps = serializer.dumps
         self.dumps_call = serializer.dumps_call
-        self.request_prefix = plain_prefix(REQUEST, serializer.id, 0)
-        self.nested_prefix = plain_prefix(REQUEST, serializer.id, NESTED)
-        self.oneway_prefix = plain_prefix(REQUEST, serializer.id, ONEWAY)
-        self.response_prefix = plain_prefix(RESPONSE, serializer.id, 0)
+        (
+            self.request_prefix,
+            self.nested_prefix,
+            self.oneway_prefix,
+            self.response_prefix,
+        ) = _prefixes_of(serializer.id)
 
     def request(
         self,
@@ -104,6 +145,7 @@ class CallCodec:
         time_limit: float | None = None,
     ) -> Encoded:
         """Encode a call whose arguments ``dumps_call`` has encoded."""
+        flags, payload = self.compressed(flags, payload)
         return encode(
             FullMessage(
                 REQUEST,
@@ -127,6 +169,7 @@ class CallCodec:
         correlation_id: bytes | None = None,
     ) -> Encoded:
         """Encode a response whose payload is encoded already."""
+        flags, payload = self.compressed(flags, payload)
         return encode(
             FullMessage(
                 RESPONSE,
@@ -138,6 +181,23 @@ class CallCodec:
                 correlation_id=correlation_id,
             )
         )
+
+
+_NEVER = range(0)
+_prefixes: dict[int, tuple[bytes, bytes, bytes, bytes]] = {}
+
+
+def _prefixes_of(serializer_id: int) -> tuple[bytes, bytes, bytes, bytes]:
+    """Return the prefixes of a serializer's plain messages, the same objects for all codecs."""
+    found = _prefixes.get(serializer_id)
+    if found is None:
+        found = _prefixes[serializer_id] = (
+            plain_prefix(REQUEST, serializer_id, 0),
+            plain_prefix(REQUEST, serializer_id, NESTED),
+            plain_prefix(REQUEST, serializer_id, ONEWAY),
+            plain_prefix(RESPONSE, serializer_id, 0),
+        )
+    return found
 
 
 def _take_nothing_back(*args: object) -> None:
@@ -179,11 +239,16 @@ def refusal(request_id: int, error: BaseException) -> Encoded:
 def read_refusal(payload: Buffer) -> PyroError:
     """Read the error that :func:`refusal` encoded."""
     name, _, text = bytes(payload).decode(errors="replace").partition(": ")
+    told: dict[str, type[PyroError]] = {
+        "BusyError": BusyError,
+        "DeadlockError": DeadlockError,
+        "DrainingError": DrainingError,
+    }
+    if name in told:
+        return told[name](text)
     kinds: dict[str, type[PyroError]] = {
         "MessageTooLargeError": MessageTooLargeError,
         "SecurityError": SecurityError,
         "SerializeError": SerializeError,
     }
-    if name == "DeadlockError":
-        return DeadlockError(text)
     return kinds.get(name, ProtocolError)(f"refused by the peer: {text}")

@@ -27,6 +27,7 @@ import sys
 
 from pyroipc import __version__
 from pyroipc.errors import ProtocolError, VersionMismatchError
+from pyroipc.protocol.compression import FEATURE
 from pyroipc.wire.native import VERSION
 
 TYPE_CHECKING = False
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 LIBRARY = f"pyroipc {__version__}"
 PYTHON = f"{sys.implementation.name} {'.'.join(map(str, sys.version_info[:3]))}"
-FEATURES = ("ping",)
+FEATURES = ("ping", FEATURE)
 _MAX_LINES = 64
 
 
@@ -114,8 +115,8 @@ class Hello:
             lines = bytes(payload).decode().split("\n", _MAX_LINES)[:_MAX_LINES]
             facts = dict(line.split("=", 1) for line in lines if line)
             hello = cls(
-                library=facts["library"],
-                python=facts["python"],
+                library=_same(LIBRARY, facts["library"]),
+                python=_same(PYTHON, facts["python"]),
                 protocol=_number(facts["protocol"], 1 << 32),
                 features=_names(facts.get("features", "")),
                 serializers=_names(facts.get("serializers", "")),
@@ -135,12 +136,27 @@ class Hello:
         return hello
 
 
+def _same(ours: str, theirs: str) -> str:
+    """Return a text that a peer sent; our own object if it is the same."""
+    return ours if ours == theirs else theirs
+
+
+_known_texts: dict[str, frozenset[str]] = {}
+_KNOWN_MAX = 64
+
+
+def _names(text: str) -> frozenset[str]:
+    """Return the names in a list; the same object for the same text, for the peers are many."""
+    names = _known_texts.get(text)
+    if names is None:
+        names = frozenset(name for name in text.split(",") if name)
+        if len(_known_texts) < _KNOWN_MAX and len(text) < 1000:
+            _known_texts[text] = names
+    return names
+
+
 def _number(text: str, limit: int, base: int = 10) -> int:
     number = int(text, base)
     if not 0 <= number < limit:
         raise ValueError(f"{text[:40]} is out of range")
     return number
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]

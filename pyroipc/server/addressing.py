@@ -20,6 +20,7 @@ class Addressed:
     """The base of a daemon: its addresses, if it has any."""
 
     _listening: Listening | None = None
+    _service: object
     _closed: bool
 
     def _uri(self, object_id: str, *, nat: bool = True) -> URI:
@@ -58,8 +59,9 @@ class Addressed:
     def sockets(self) -> list[socket.socket]:
         """What a program with a loop of its own waits for, to call :meth:`events` then.
 
-        Ask for it each time: clients come and go. Of a daemon with threads it is the listening
-        sockets only: the threads serve the clients.
+        Ask for it each time. Of a daemon with threads it is the listening sockets: the threads
+        serve the clients. Otherwise something else comes last, which has a ``fileno`` as well and
+        stands for all clients.
         """
         return self._network.loop.sockets
 
@@ -71,6 +73,8 @@ class Addressed:
     def events(self, eventsockets: Iterable[Any] = ()) -> None:
         """Do what there is to do now, and return; for programs with a loop of their own.
 
+        Call it at least every second or so, also when nothing is ready: it looks who is overdue.
+
         Args:
             eventsockets: those of :attr:`sockets` that are readable. It does not matter which.
         """
@@ -79,7 +83,14 @@ class Addressed:
     def combine(self, daemon: Addressed) -> None:
         """Have the request loop of this daemon serve another one's clients as well.
 
+        Each of the two can be closed; the other one is served on.
+
         Args:
             daemon: one that listens; its own loop must not run.
+
+        Raises:
+            DaemonError: its loop runs, or one of the two does not listen, or is closed.
         """
+        if daemon._service is not None and daemon is not self:
+            raise DaemonError("the request loop of that daemon runs already")
         daemon._network.join(self._network.loop)

@@ -10,7 +10,6 @@ from pyroipc.errors import CommunicationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from typing import Any
     from weakref import WeakSet
@@ -38,11 +37,18 @@ class Connection:
         """The connection itself."""
         self.daemon = daemon
         """The daemon that serves it."""
-        self.wait_elsewhere: Callable[[bytes, str], AbstractContextManager[None]] | None = None
-        """Notes that a call of this client waits for another connection; set by the loop."""
         self._handler = handler
         self._hello = None if session.is_open else session.peer_hello
         self._tracked: WeakSet[Any] | None = None
+
+    def wait_elsewhere(self, chain: bytes, what: str) -> AbstractContextManager[None]:
+        """Note, as a context manager, that a call of this client waits for another connection.
+
+        Args:
+            chain: the correlation id of the call it waits for.
+            what: that call, for people.
+        """
+        return self._handler.host.wait_elsewhere(chain, what)
 
     @property
     def was_used(self) -> bool:
@@ -98,8 +104,16 @@ class Connection:
         """Return ``"Unix"``, ``"IPv4"``, ``"IPv6"`` or ``"???"``."""
         return _FAMILIES.get(int(self.sock.family), "???")
 
-    def getpeercert(self) -> None:
-        """Return the certificate of a TLS peer: None, this is no TLS connection."""
+    def getpeercert(self) -> dict[str, Any] | None:
+        """Return the certificate that the client has shown in TLS.
+
+        Returns:
+            Its fields, as :meth:`ssl.SSLSocket.getpeercert` returns them; empty if it was not
+            verified. None: it has shown none, or this is no TLS connection.
+        """
+        ask = getattr(self.sock, "getpeercert", None)
+        certificate: dict[str, Any] | None = None if ask is None else ask()
+        return certificate
 
     def fileno(self) -> int:
         """Return the number of the socket's descriptor."""

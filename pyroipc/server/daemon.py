@@ -11,6 +11,7 @@ from pyroipc.errors import DaemonError
 from pyroipc.server.addressing import Addressed
 from pyroipc.server.dispatcher import Instances
 from pyroipc.server.exposure import forget_members
+from pyroipc.server.hooks import Hooks
 from pyroipc.server.interface import DAEMON_NAME, DaemonObject
 from pyroipc.server.loops.lingering import Lingering
 from pyroipc.server.registry import Registry
@@ -34,14 +35,13 @@ if TYPE_CHECKING:
     from pyroipc.server.registry import Entry
     from pyroipc.server.serving import Serving
     from pyroipc.settings import Settings
-    from pyroipc.wire.message import Buffer
 
-__all__ = ["DAEMON_NAME", "Daemon", "DaemonObject"]
+__all__ = ["DAEMON_NAME", "Daemon", "DaemonObject", "serve"]
 
 _attaching = threading.RLock()
 
 
-class Daemon(Addressed):
+class Daemon(Addressed, Hooks):
     """Hosts objects and serves them, at an address or over a connected socket.
 
     Args:
@@ -75,10 +75,6 @@ class Daemon(Addressed):
     Objects may be registered by any thread, at any time. A registered object that is passed to, or
     returned from, a remote method arrives as a proxy, over whatever connection that goes.
     """
-
-    methodcall_error_handler: Callable[..., None] | None = None
-    """Called with the daemon, the address of the client, the name of the method, its positional
-    and keyword arguments, and the exception, when a method has raised one."""
 
     def __init__(
         self,
@@ -141,7 +137,7 @@ class Daemon(Addressed):
         self._closed = False
         self.serving: dict[int, Serving] = {}
         """What is set up for each connection, by the id of its session."""
-        self.single = Instances(threading.RLock())
+        self.single = Instances(threading.RLock)
         """The instances that all clients share."""
         self.lingering = Lingering(settings)
         """The streams that wait for a client that connects again."""
@@ -267,37 +263,6 @@ class Daemon(Addressed):
             raise DaemonError("object isn't registered in this daemon")
         return entry
 
-    # --- hooks, to be overridden ---------------------------------------------------------------
-
-    def validateHandshake(self, conn: Connection, data: Any) -> Any:
-        """Look at what a proxy says when it connects (``_pyroHandshake``); to be overridden.
-
-        As soon as a subclass does, nothing else is served to a client that has not passed here.
-
-        Args:
-            conn: the client.
-            data: what the proxy sent.
-
-        Returns:
-            Anything that can be sent; the proxy gives it to ``_pyroValidateHandshake``.
-
-        What this raises refuses the connection; its text is what the client sees.
-        """
-        return "hello"
-
-    def clientDisconnect(self, conn: Connection) -> None:
-        """Take note that a client is gone; to be overridden. What it raises is logged."""
-
-    def annotations(self) -> Mapping[str, Buffer]:
-        """Return what to add to the annotations of every answer; to be overridden."""
-        return {}
-
-    def housekeeping(self) -> None:
-        """Do what is to be done every POLLTIMEOUT seconds or so; to be overridden.
-
-        Of daemons that listen only. What it raises is logged.
-        """
-
     # --- serving -------------------------------------------------------------------------------
 
     def requestLoop(self, loopCondition: Callable[[], bool] | None = None) -> None:
@@ -322,7 +287,7 @@ class Daemon(Addressed):
             if self._service is not None:
                 raise DaemonError("the request loop of this daemon runs already")
             if self._listening is not None:
-                service: Service | NetworkLoop = self._listening.loop
+                service: Service | NetworkLoop = self._listening.claim()
             else:
                 service = Service(self, self._serving_session())
             self._service = service
@@ -334,6 +299,9 @@ class Daemon(Addressed):
         finally:
             with self._lock:
                 self._service = None
+                is_closed = self._closed
+            if is_closed and self._listening is not None:  # it was closed meanwhile
+                self._listening.close()
 
     def _serving_session(self) -> Session:
         session = self._session
@@ -373,9 +341,9 @@ class Daemon(Addressed):
 
     def attach(self, session: Session) -> None:
         """See to it that the peer of a session can call what it was sent references to."""
-        if not session.is_served and session.on_request is None:
+        if session.host is None:
             with _attaching:
-                if session.on_request is None:
+                if session.host is None:
                     Guest(self, session)
 
     def report(
@@ -400,11 +368,23 @@ class Daemon(Addressed):
             except Exception:  # noqa: BLE001 - the answer must go out all the same
                 _log().exception("the methodcall_error_handler failed")
 
+    @staticmethod
+    def serveSimple(
+        objects: Mapping[Any, str | None],
+        host: str | None = None,
+        port: int = 0,
+        daemon: Daemon | None = None,
+        ns: bool = False,  # noqa: FBT001, FBT002 - as in Pyro
+        verbose: bool = True,  # noqa: FBT001, FBT002
+    ) -> None:
+        """Do what :func:`pyroipc.serve` does; ``ns`` is its ``use_ns``."""
+        serve(objects, host, port, daemon, ns, verbose)
+
     def shutdown(self) -> None:
         """Make the request loop end; returns at once. Any thread, and inside of a call too.
 
-        A call that runs finishes, and its answer is sent. Clients are told. A user's connected
-        socket stays open.
+        A call that runs finishes, if that takes no longer than five seconds, and its answer is
+        sent. Clients are told. A user's connected socket stays open.
         """
         service = self._service
         if service is not None:
@@ -426,9 +406,10 @@ class Daemon(Addressed):
         """Stop serving, let the objects and the addresses go. A user's socket stays open."""
         with self._lock:  # a loop that is about to begin sees the one or is seen by the other
             self._closed = True
+            is_running = self._service is not None
         self.shutdown()
         if self._listening is not None:
-            self._listening.close()
+            self._listening.close(later=is_running)
         self.registry.clear()
         references.revoke()
         self.single.clear()
@@ -454,6 +435,36 @@ class Daemon(Addressed):
             f"<pyroipc.Daemon at {id(self):#x}; {self.locationStr}; {state}; "
             f"{len(self.registry.entries)} objects>"
         )
+
+
+def serve(
+    objects: Mapping[Any, str | None],
+    host: str | None = None,
+    port: int = 0,
+    daemon: Daemon | None = None,
+    use_ns: bool = False,  # noqa: FBT001, FBT002 - as in Pyro
+    verbose: bool = True,  # noqa: FBT001, FBT002
+) -> None:
+    """Register objects in a daemon, print where they are, and serve them until Ctrl-C.
+
+    Args:
+        objects: objects or classes, and the ids they get; None: one that nobody can guess.
+        host: as :class:`Daemon` takes it.
+        port: as :class:`Daemon` takes it.
+        daemon: one that listens, to be used instead of a new one; it is closed in the end.
+        use_ns: register the names in the name server; this version has none.
+        verbose: print the objects and their URIs.
+
+    Raises:
+        DaemonError: the address cannot be listened at, or an object cannot be registered.
+        NamingError: the name server was to be used.
+    """
+    from pyroipc.server import simple
+
+    simple.check(use_ns=use_ns)
+    with daemon or Daemon(host, port) as chosen:
+        simple.publish(chosen, objects, verbose=verbose)
+        chosen.requestLoop()
 
 
 def _forget_types(types: list[type]) -> None:

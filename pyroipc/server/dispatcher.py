@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
+    from pyroipc.client.references import References
     from pyroipc.server.registry import Entry, Registry
 
 
@@ -23,35 +24,47 @@ class Instances:
     """The instances of registered classes that live as long as a conversation, or a daemon.
 
     Args:
-        lock: held while an instance is made, so that two threads do not make two.
+        make_lock: makes what is held while an instance is made, so that two threads do not make
+            two; called when the first one is.
     """
 
-    __slots__ = ("_by_entry", "_lock")
+    __slots__ = ("_by_entry", "_lock", "_make_lock")
 
-    def __init__(self, lock: AbstractContextManager[Any]) -> None:
-        self._by_entry: dict[Entry, Any] = {}
-        self._lock = lock
+    def __init__(self, make_lock: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._by_entry: dict[Entry, Any] | None = None
+        self._lock: AbstractContextManager[Any] | None = None
+        self._make_lock = make_lock
 
     def get(self, entry: Entry) -> Any:
         """Return the instance of a class, made when it is first asked for."""
-        try:
+        known = self._by_entry
+        if known is not None and entry in known:
+            return known[entry]
+        lock = self._lock
+        if lock is None:
+            # Of two threads that come here at once, both go on with the lock of the one that
+            # stored it last: no call stands between the two statements.
+            made = self._make_lock()
+            if self._lock is None:
+                self._lock = made
+            lock = self._lock
+        with lock:
+            if self._by_entry is None:
+                self._by_entry = {}
+            if entry not in self._by_entry:
+                self._by_entry[entry] = make_instance(entry)
             return self._by_entry[entry]
-        except KeyError:
-            with self._lock:
-                if entry not in self._by_entry:
-                    self._by_entry[entry] = make_instance(entry)
-                return self._by_entry[entry]
 
     def find_entry(self, instance: object) -> Entry | None:
         """Return the entry whose instance this is, or None."""
-        for entry, known in list(self._by_entry.items()):
+        for entry, known in list((self._by_entry or {}).items()):
             if known is instance:
                 return entry
         return None
 
     def clear(self) -> None:
         """Let all instances go."""
-        self._by_entry.clear()
+        self._by_entry = None
 
 
 def make_instance(entry: Entry) -> Any:
@@ -77,17 +90,17 @@ class Dispatcher:
         registry: the objects of the daemon.
         single: the instances that all conversations share.
         session: the instances of this conversation.
-        exports: finds an entry by the id of an object to which the peer was sent a reference.
+        references: know the objects to which the peer was sent references; None: none.
     """
 
-    __slots__ = ("_exports", "_registry", "_single", "entries", "session_instances")
+    __slots__ = ("_references", "_registry", "_single", "entries", "session_instances")
 
     def __init__(
         self,
         registry: Registry,
         single: Instances,
         session: Instances,
-        exports: Callable[[str], Entry | None],
+        references: References | None = None,
     ) -> None:
         self._registry = registry
         self.entries = registry.entries
@@ -95,7 +108,7 @@ class Dispatcher:
         self._single = single
         self.session_instances = session
         """The instances that live as long as the conversation."""
-        self._exports = exports
+        self._references = references
 
     def find(self, object_id: str, member: str) -> Callable[..., Any]:
         """Return what to call, with the arguments of the call, for a member of an object.
@@ -142,10 +155,12 @@ class Dispatcher:
         Raises:
             DaemonError: there is none.
         """
-        if isinstance(object_id, str) and object_id not in self.entries:
-            exported = self._exports(object_id)
-            if exported is not None:
-                return exported
+        references = self._references
+        if references is not None and isinstance(object_id, str) and object_id not in self.entries:
+            exported = references.exports.get(object_id)
+            if exported is not None and not exported.origin.is_withdrawn:
+                entry: Entry = exported.entry
+                return entry
         return self._registry.get(object_id)
 
     def instance(self, entry: Entry) -> Any:

@@ -18,7 +18,7 @@ from pyroipc.errors import DaemonError, ForkedConnectionError
 from pyroipc.location import Location
 from pyroipc.server.loops.network import NetworkLoop
 from pyroipc.server.loops.overload import Times
-from pyroipc.server.termination import drain_on_sigterm
+from pyroipc.server.termination import handling_signals
 from pyroipc.server.visiting import Visit
 from pyroipc.transports import addresses, table
 from pyroipc.transports.stream import MSG_DONTWAIT
@@ -129,9 +129,9 @@ class Access:
         self.hmac_key = key_of(hmac_key, settings)
         self.allowed_uids = frozenset(allowed_uids)
 
-    def check(self, peer: Peer) -> str | None:
+    def check(self, sock: socket.socket, peer: Peer) -> str | None:
         """Say why the process at the other end may not use this daemon; None: it may."""
-        if peer.uid is None or peer.trusted or peer.uid in self.allowed_uids:
+        if not is_unix(sock) or peer.trusted or peer.uid in self.allowed_uids:
             return None
         return f"{peer.reason}, and the daemon does not list it in its allowed_uids"
 
@@ -171,7 +171,6 @@ class Listening:
         self._access = access
         self._pid = os.getpid()
         self._loop: NetworkLoop | None = None
-        self._is_own = False
         self.listeners = _listen(asked.locations(daemon.settings), daemon.settings)
         try:
             self.published = _published(self.listeners[0].location)
@@ -205,31 +204,53 @@ class Listening:
                 "the daemon after the fork"
             )
         if self._loop is None:
-            self.join(_make_loop(self._daemon))
-            self._is_own = True
+            self._enter(_make_loop(self._daemon))
         assert self._loop is not None
         return self._loop
 
     def join(self, loop: NetworkLoop) -> None:
-        """Have a loop, that of this daemon or of another one, serve this daemon's clients."""
-        if self._loop is not None:
-            self._leave_loop("the daemon joined another one")
+        """Have the loop of another daemon serve this daemon's clients."""
+        if loop is not self._loop:
+            self._leave("the daemon joined another one")
+            self._enter(loop)
+
+    def _enter(self, loop: NetworkLoop) -> None:
         self._loop = loop
-        self._is_own = False
 
         def welcome(sock: socket.socket) -> Visitor | None:
             return self._welcome(sock, loop)
 
-        for listener in self.listeners:
-            loop.doors.add(listener, welcome)
+        loop.take_in(self, self.listeners, welcome, self._daemon.housekeeping)
+
+    def _leave(self, reason: str) -> None:
+        loop, self._loop = self._loop, None
+        if loop is not None and self._pid == os.getpid():
+            loop.let_go(self, self.listeners, reason)
+
+    def claim(self) -> NetworkLoop:
+        """Take the loop for :meth:`run`, and return it; from here on it can be stopped.
+
+        Raises:
+            DaemonError: it runs already, or the daemon was drained.
+            ForkedConnectionError: the daemon was made in the parent of this process.
+        """
+        loop = self.loop
+        if all(listener.fileno() < 0 for listener in self.listeners):
+            raise DaemonError("this daemon was drained and listens no longer; make a new one")
+        loop.claim()
+        return loop
 
     def run(self, condition: Callable[[], bool] | None) -> None:
-        """Serve until told to stop, or until the condition does not hold."""
+        """Serve until told to stop, or until the condition does not hold.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came.
+        """
         loop = self.loop
-        with drain_on_sigterm(loop.drain):
+        with handling_signals(loop.drain, loop.interrupt):
             loop.run(condition)
-        if loop.was_stopped:
-            loop.dismiss("the daemon stopped serving")
+        if loop.was_interrupted:
+            raise KeyboardInterrupt
 
     def drain(self) -> None:
         """Stop serving when the calls that run have finished."""
@@ -239,7 +260,7 @@ class Listening:
     def _welcome(self, sock: socket.socket, loop: NetworkLoop) -> Visitor | None:
         """Make what serves a client; None: it is not let in."""
         peer = identify_peer(sock)
-        problem = self._access.check(peer)
+        problem = self._access.check(sock, peer)
         if problem is not None:
             sock.send(refusal_of(problem), MSG_DONTWAIT)
             return None
@@ -249,20 +270,32 @@ class Listening:
         visitor.owner = self
         return visitor
 
-    def close(self) -> None:
-        """Listen no longer, and let all clients go."""
-        self._leave_loop("the daemon was closed")
+    def close(self, *, later: bool = False) -> None:
+        """Listen no longer, and let all clients go.
+
+        Args:
+            later: only listen no longer; a thread runs the loop, and then closes the rest.
+        """
+        if later and self._loop is not None:
+            self._loop.shut(self.listeners)
+        else:
+            self._leave("the daemon was closed")
         for listener in self.listeners:
             listener.close()
 
-    def _leave_loop(self, reason: str) -> None:
-        loop, self._loop = self._loop, None
-        if self._pid != os.getpid() or loop is None:
-            return
-        loop.doors.remove(self.listeners)
-        loop.dismiss(reason, self)
-        if self._is_own:
-            loop.close()
+    def __del__(self) -> None:
+        listeners = [one for one in getattr(self, "listeners", ()) if one.fileno() >= 0]
+        if listeners and self._pid == os.getpid():
+            import warnings
+
+            for listener in listeners:
+                listener.close()
+            warnings.warn(
+                f"unclosed daemon at {', '.join(str(one.location) for one in listeners)}",
+                ResourceWarning,
+                source=self,
+                stacklevel=1,
+            )
 
 
 def _listen(locations: Sequence[Location], settings: Settings) -> list[Listener]:
@@ -319,7 +352,6 @@ def _make_loop(daemon: Daemon) -> NetworkLoop:
             look=settings.SPIN_SECONDS,
             write=settings.WRITE_TIMEOUT,
         ),
-        housekeeping=daemon.housekeeping,
     )
 
 

@@ -55,7 +55,7 @@ class LocalProxy(Proxy):  # type: ignore[type-arg]
         objectId: str | None = None,
     ) -> Any:
         daemon = self._pyro_daemon
-        dispatcher = Dispatcher(daemon.registry, daemon.single, daemon.single, lambda _: None)
+        dispatcher = Dispatcher(daemon.registry, daemon.single, daemon.single)
         method = dispatcher.find(objectId or self._pyroObjectId, methodname)
         return method(*vargs, **(kwargs or {}))
 
@@ -67,7 +67,6 @@ class _LocalMethod(SpecialMethod):
     def __init__(self, proxy: LocalProxy, name: str) -> None:
         self.__self__ = proxy
         self.__name__ = name
-        self._object_id = proxy._pyroObjectId
 
 
 def local_proxy(daemon: Daemon, entry: Entry) -> LocalProxy:

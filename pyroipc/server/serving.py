@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pyroipc.protocol.calls import CallCodec
     from pyroipc.server.daemon import Daemon
     from pyroipc.server.loops.visitor import Visitor
-    from pyroipc.server.registry import Entry
     from pyroipc.settings import Settings
     from pyroipc.wire.message import Message
 
@@ -51,18 +50,16 @@ class Serving:
     def __init__(self, daemon: Daemon, session: Session, registry: Registry) -> None:
         self.daemon = daemon
         self.session = session
-        self.instances = Instances(threading.RLock())
+        self.instances = Instances(threading.RLock)
         """The instances that live as long as the conversation."""
         self.streams = Streams(session, daemon.lingering)
-        self.dispatcher = Dispatcher(registry, daemon.single, self.instances, self._exported)
+        self.dispatcher = Dispatcher(registry, daemon.single, self.instances, session.references)
         overridden = _overridden(type(daemon))
         self._wants_handshake = "validateHandshake" in overridden
         self.handler = ServerSession(
             self.dispatcher,
-            session.codecs.by_key,
-            session.codecs.get,
-            open_stream=self._open_stream,
-            report=self._report,
+            session.codecs,
+            self,
             annotations=daemon.annotations if "annotations" in overridden else None,
             detailed_traceback=daemon.settings.DETAILED_TRACEBACK,
         )
@@ -72,20 +69,18 @@ class Serving:
 
     def _await_client(self) -> None:
         self.connection = Connection(self.session, self.daemon, self.handler)
-        self.connection.wait_elsewhere = self._wait_elsewhere
         self.handler.serve(self.connection, wants_handshake=self._wants_handshake)
 
-    def _wait_elsewhere(self, chain: bytes, what: str) -> AbstractContextManager[None]:
+    def wait_elsewhere(self, chain: bytes, what: str) -> AbstractContextManager[None]:
+        """Note that a call of this client waits for another connection."""
         return self._loop.wait_elsewhere(chain, what)
 
-    def _exported(self, object_id: str) -> Entry | None:
-        exported = self.session.references.exports.get(object_id)
-        if exported is None or exported.origin.is_withdrawn:
-            return None
-        entry: Entry = exported.entry
-        return entry
+    def open_stream(self, message: Message, codec: CallCodec, iterator: Any) -> bytes:
+        """Take an iterator that a method has returned; return the payload of the answer.
 
-    def _open_stream(self, message: Message, codec: CallCodec, iterator: Any) -> bytes:
+        Raises:
+            DaemonError: the daemon sends no streams.
+        """
         if not self.daemon.settings.ITER_STREAMING:
             raise DaemonError(
                 "result of call is an iterator, but the server is not configured to allow "
@@ -93,7 +88,7 @@ class Serving:
             )
         return self.streams.open(message, codec, iterator)
 
-    def _report(
+    def report(
         self,
         error: BaseException,
         member: str,
@@ -102,17 +97,16 @@ class Serving:
         *,
         loud: bool,
     ) -> None:
+        """Take note of what a method raised, and how it was called."""
         self.daemon.report(self.connection, error, member, args, kwargs, loud=loud)
 
     def _be_home(self) -> None:
-        self.session.references.find_home = self.handler.find_home
-        self.session.references.find_entry = self.dispatcher.entries.get
-        self.session.references.allowed_classes = self.dispatcher.classes_for
+        self.session.references.home = self.handler
 
     def _leave_home(self) -> None:
         self.daemon.serving.pop(id(self.session), None)
         references = self.session.references
-        references.find_home = references.find_entry = references.allowed_classes = None
+        references.home = None
 
     def _end_conversation(self) -> None:
         """End what lived as long as the conversation."""
@@ -121,7 +115,7 @@ class Serving:
         if connection.was_used:
             try:
                 self.daemon.clientDisconnect(connection)
-            except Exception:
+            except (Exception, SystemExit, GeneratorExit):
                 from logging import getLogger
 
                 getLogger("pyroipc.server").exception("clientDisconnect failed")
@@ -171,9 +165,7 @@ class Service(Serving):
         session, loop = self.session, self._connected
         self._be_home()
         session.on_conversation_end = self._end_conversation
-        session.on_request = session.on_stream = loop.take
-        session.on_nested = loop.run_nested
-        session.has_enough = loop.has_enough
+        session.host = loop
         ended = False
         try:
             loop.run(condition)
@@ -183,7 +175,7 @@ class Service(Serving):
             session.leave("the daemon stopped serving", busy=loop.is_busy or not ended)
             self._end_conversation()
             session.on_conversation_end = None
-            session.on_request = session.on_stream = session.on_nested = session.has_enough = None
+            session.host = None
             self._leave_home()
             if not session.channel.owned:
                 session.channel.make_unwakeable()
@@ -210,6 +202,7 @@ class Guest(Serving):
 
     def __init__(self, daemon: Daemon, session: Session) -> None:
         registry = Registry()
+        session.references.begin()
         registry.entries = session.references.entries
         super().__init__(daemon, session, registry)
         self.handler.admit()  # this end called first
@@ -224,8 +217,7 @@ class Guest(Serving):
         loop = self._guests
         self._be_home()
         session.on_conversation_end = self._end_conversation
-        session.on_nested = loop.run_nested
-        session.on_request = session.on_stream = loop.take
+        session.host = loop
         session.pump.need(1)
 
     def _end_conversation(self) -> None:
@@ -234,6 +226,6 @@ class Guest(Serving):
         self._guests.end()
         super()._end_conversation()
         session.on_conversation_end = None
-        session.on_request = session.on_stream = session.on_nested = None
+        session.host = None
         self._leave_home()
         session.pump.need(-1)

@@ -13,12 +13,13 @@ from pyroipc.protocol.calls import DAEMON_NAME, check_annotations, drop_parent, 
 from pyroipc.server.batches import NO_ITERATORS, drop_frames, run_batch
 from pyroipc.server.blobs import receive_blob
 from pyroipc.wire.message import BATCH, BLOB, COMPRESSED, ERROR, NESTED, ONEWAY, STREAM
-from pyroipc.wire.native import JOIN_BYTES, pack_header
+from pyroipc.wire.native import pack_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
+    from contextlib import AbstractContextManager
+    from typing import Any, Protocol
 
     from pyroipc.protocol.calls import CallCodec, Encoded
     from pyroipc.server.connection import Connection
@@ -26,8 +27,35 @@ if TYPE_CHECKING:
     from pyroipc.server.registry import Entry
     from pyroipc.wire.message import Buffer, Message
 
+    class Codecs(Protocol):
+        """The codecs of a connection."""
+
+        by_key: dict[str | int, CallCodec]
+        """Those in use, also by serializer id."""
+
+        def get(self, key: str | int) -> CallCodec:
+            """Return the codec of a serializer id, or raise if it is not accepted."""
+
+    class Host(Protocol):
+        """What else has to do with a connection."""
+
+        def open_stream(self, message: Message, codec: CallCodec, iterator: Any) -> bytes:
+            """Take an iterator that a method has returned; return the payload of the answer."""
+
+        def report(
+            self, error: BaseException, member: str, args: Any, kwargs: Any, *, loud: bool
+        ) -> None:
+            """Take note of what a method raised, and how it was called.
+
+            ``loud``: nobody else hears of it, or the method is marked with ``@callback``.
+            """
+
+        def wait_elsewhere(self, chain: bytes, what: str) -> AbstractContextManager[None]:
+            """Note that a call of this client waits for another connection."""
+
+
 _UNUSUAL = BATCH | BLOB | NESTED | STREAM | COMPRESSED | ERROR
-_NOT_YET = COMPRESSED | ERROR | STREAM
+_NOT_YET = ERROR | STREAM
 
 
 class ServerSession:
@@ -35,27 +63,21 @@ class ServerSession:
 
     Args:
         dispatcher: finds what a request means.
-        codecs: the codecs in use, by serializer id.
-        codec: returns the codec of a serializer id, or raises if it is not accepted.
-        open_stream: takes an iterator that a method has returned, with the request and its codec;
-            returns the payload of the answer.
-        report: told of what methods raise, and how they were called, if nobody else is or if the
-            method is marked with ``@callback``.
+        codecs: those of the connection.
+        host: what else has to do with the connection.
         annotations: returns what to add to the annotations of every answer; None: nothing.
         detailed_traceback: whether remote tracebacks show the values of local variables.
     """
 
     __slots__ = (
         "_annotations",
-        "_codec",
         "_codecs",
         "_connection",
         "_detailed",
         "_entries",
         "_find",
-        "_open_stream",
-        "_report",
         "dispatcher",
+        "host",
         "interrupted",
         "is_refused",
         "wants_handshake",
@@ -64,19 +86,20 @@ class ServerSession:
     def __init__(
         self,
         dispatcher: Dispatcher,
-        codecs: Mapping[str | int, CallCodec],
-        codec: Callable[[int], CallCodec],
+        codecs: Codecs,
+        host: Host,
         *,
-        open_stream: Callable[[Message, CallCodec, Any], bytes],
-        report: Callable[..., None],
         annotations: Callable[[], Mapping[str, Buffer]] | None = None,
         detailed_traceback: bool = False,
     ) -> None:
         self.dispatcher = dispatcher
         self._entries: Mapping[str, Entry] = dispatcher.entries
-        self._find: Callable[[str, str], Callable[..., Any]] = dispatcher.find
+        # Another way to find a member than the dispatcher's; None: that one. No bound method of
+        # it is kept, for there are many connections, and each has one of these.
+        self._find: Callable[[str, str], Callable[..., Any]] | None = None
         self._codecs = codecs
-        self._codec = codec
+        self.host = host
+        """What else has to do with the connection."""
         self._connection: Connection | None = None
         self.wants_handshake = False
         """Whether a client has yet to be admitted."""
@@ -84,8 +107,6 @@ class ServerSession:
         """Whether it was refused: then the conversation is to end."""
         self.interrupted = 0
         """The id of the last request whose method raised KeyboardInterrupt."""
-        self._open_stream = open_stream
-        self._report = report
         self._annotations = annotations
         self._detailed = detailed_traceback
 
@@ -100,7 +121,7 @@ class ServerSession:
         self.is_refused = False
         self.wants_handshake = wants_handshake
         self._entries = {} if wants_handshake else self.dispatcher.entries
-        self._find = self._find_handshake if wants_handshake else self.dispatcher.find
+        self._find = self._find_handshake if wants_handshake else None
 
     def _find_handshake(self, object_id: str, member: str) -> Callable[..., Any]:
         """Return the one method that a client may call that was not admitted yet.
@@ -123,11 +144,19 @@ class ServerSession:
             self._find_handshake("", "")
         return self.dispatcher.find_home(object_id)
 
+    def find_entry(self, object_id: str) -> Entry | None:
+        """Say what an id means without any reference; None: nothing."""
+        return self.dispatcher.entries.get(object_id)
+
+    def classes_for(self, object_id: str, member: str) -> Mapping[str, type]:
+        """Say which classes the annotations of a member name."""
+        return self.dispatcher.classes_for(object_id, member)
+
     def admit(self) -> None:
         """Serve the client whatever it asks for."""
         self.wants_handshake = False
         self._entries = self.dispatcher.entries
-        self._find = self.dispatcher.find
+        self._find = None
 
     def refuse(self) -> None:
         """Serve the client nothing any more."""
@@ -147,7 +176,8 @@ class ServerSession:
         codec = None
         call: Any = ()
         try:
-            codec = self._codecs.get(message.serializer_id) or self._codec(message.serializer_id)
+            codecs = self._codecs
+            codec = codecs.by_key.get(message.serializer_id) or codecs.get(message.serializer_id)
             if message.flags & _UNUSUAL or message.buffers or message.descriptors:
                 special = self._handle_unusual(codec, message)
                 if special is not None:
@@ -161,12 +191,12 @@ class ServerSession:
             try:
                 method = self._entries[object_id].methods[member]
             except (KeyError, TypeError):  # not so plain, or not there at all
-                method = self._find(object_id, member)
+                method = (self._find or self.dispatcher.find)(object_id, member)
             value = method(*args, **kwargs) if kwargs else method(*args)
             if message.flags & ONEWAY:
                 return None
             if type(value) not in NO_ITERATORS and hasattr(type(value), "__next__"):
-                payload = self._open_stream(message, codec, value)
+                payload = self.host.open_stream(message, codec, value)
                 return self._answer(codec, message, payload, STREAM)
             try:
                 payload = dumps(value)
@@ -176,7 +206,7 @@ class ServerSession:
             n_bytes = len(payload)
             if (
                 message.flags
-                or n_bytes > JOIN_BYTES
+                or n_bytes > codec.plain_bytes
                 or type(running.get()) is CallContext
                 or self._annotations is not None
             ):
@@ -193,6 +223,8 @@ class ServerSession:
         """
         if message.flags & NESTED:
             drop_parent(message)
+        if message.flags & COMPRESSED:
+            codec.unpack(message)
         if message.flags & _NOT_YET or message.buffers or message.descriptors:
             raise ProtocolError(f"not supported by this version: {message!r}")
         if message.flags & (BATCH | BLOB) and (self.wants_handshake or self.is_refused):
@@ -206,11 +238,11 @@ class ServerSession:
             return [] if message.flags & ONEWAY else self._answer(codec, message, payload, BATCH)
         if message.flags & BLOB:
             object_id, member, blob = receive_blob(codec, message)
-            value = self._find(object_id, member)(blob)
+            value = (self._find or self.dispatcher.find)(object_id, member)(blob)
             if message.flags & ONEWAY:
                 return []
             if type(value) not in NO_ITERATORS and hasattr(type(value), "__next__"):
-                payload = self._open_stream(message, codec, value)
+                payload = self.host.open_stream(message, codec, value)
                 return self._answer(codec, message, payload, STREAM)
             return self._answer(codec, message, codec.dumps(value))
         return None
@@ -265,4 +297,4 @@ class ServerSession:
         oneway = bool(message.flags & ONEWAY)
         member, args, kwargs = call[1:] if len(call) == 4 else ("?", (), {})
         loud = oneway or (len(call) == 4 and self.dispatcher.is_callback(call[0], member))
-        self._report(error, member, args, kwargs or {}, loud=loud)
+        self.host.report(error, member, args, kwargs or {}, loud=loud)

@@ -34,9 +34,7 @@ class Visit(Serving):
             on_end=self._end,
         )
         self._be_home()
-        session.on_request = session.on_stream = visitor.take
-        session.on_nested = visitor.run_nested
-        session.has_enough = visitor.has_enough
+        session.host = session.outbox = visitor
 
     def _end(self) -> None:
         error = self.visitor.error
@@ -47,8 +45,8 @@ class Visit(Serving):
                 "the connection of %r ended: %s", self.connection, error
             )
         self._loop.finish_oneway()
-        self._end_conversation()
-        self._leave_home()
-        session = self.session
-        session.on_request = session.on_stream = session.on_nested = session.has_enough = None
-        session.outgoing = None
+        try:
+            self._end_conversation()
+        finally:
+            self._leave_home()
+            self.session.host = self.session.outbox = None

@@ -7,6 +7,13 @@ a socket, stores in its attributes what the system calls did, and waits for noth
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeAlias
+
+    Buffer: TypeAlias = bytes | bytearray | memoryview
+
 CHUNK_BYTES = 64 << 10
 """How many plain bytes a coat takes at once, and about how many raw ones it is given at once."""
 _NO_BYTES = memoryview(b"")
@@ -113,3 +120,17 @@ def native_goodbye(head: bytes, *, ended: bool) -> str | None:
     if len(reason) < n_bytes and not ended:
         return None
     return f"; it says: {reason.decode(errors='replace')}"
+
+
+def gather(buffers: Iterable[Buffer]) -> memoryview:
+    """Return the first bytes of the pieces as one, at most CHUNK_BYTES; joined if need be."""
+    parts: list[memoryview] = []
+    room = CHUNK_BYTES
+    for buffer in buffers:
+        part = memoryview(buffer).cast("B")[:room]
+        if part:
+            parts.append(part)
+            room -= len(part)
+            if not room:
+                break
+    return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))

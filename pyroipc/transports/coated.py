@@ -32,17 +32,16 @@ import threading
 from time import monotonic
 
 from pyroipc.errors import ConnectionClosedError, DeadlockError, PyroError, TimeoutError
-from pyroipc.transports.coat import CHUNK_BYTES
+from pyroipc.transports.coat import gather
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, TypeAlias
 
-    from pyroipc.transports.coat import Coat
+    from pyroipc.transports.coat import Buffer, Coat
 
     AnySocket: TypeAlias = "socket.socket | CoatedSocket"
-    Buffer: TypeAlias = bytes | bytearray | memoryview
 
 MSG_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _POLL_MAX = 86_400_000  # milliseconds; more than poll() can take would be an error
@@ -218,7 +217,7 @@ class CoatedSocket:
             if not coat.handshake_done and not self._drive():
                 raise BlockingIOError("the handshake is not done")
             self._flush_or_raise()
-            data = _gather(buffers)
+            data = gather(buffers)
             if data:
                 coat.write(data)
         self._flush_or_raise()
@@ -459,6 +458,11 @@ class CoatedSocket:
         """Return the address of the peer."""
         return self.raw.getpeername()
 
+    def getpeercert(self) -> Any:
+        """Return the certificate that the peer has shown in TLS; None: none, or no coat is TLS."""
+        ask = getattr(self.coat, "getpeercert", None) or getattr(self._sock, "getpeercert", None)
+        return None if ask is None else ask()
+
     def getsockname(self) -> Any:
         """Return our own address."""
         return self.raw.getsockname()
@@ -470,20 +474,6 @@ class CoatedSocket:
     def setsockopt(self, *arguments: Any) -> None:
         """Set an option of the real socket."""
         self.raw.setsockopt(*arguments)
-
-
-def _gather(buffers: Iterable[Buffer]) -> memoryview:
-    """Return the first bytes of the pieces as one, at most CHUNK_BYTES; joined if need be."""
-    parts: list[memoryview] = []
-    room = CHUNK_BYTES
-    for buffer in buffers:
-        part = memoryview(buffer).cast("B")[:room]
-        if part:
-            parts.append(part)
-            room -= len(part)
-            if not room:
-                break
-    return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
 
 
 def _is_gone(error: OSError) -> bool:

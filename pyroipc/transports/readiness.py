@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import select
 from time import perf_counter
+from weakref import WeakSet
 
+from pyroipc.transports import descriptors
 from pyroipc.transports.spin import Looking, sched_yield
 
 TYPE_CHECKING = False
@@ -102,9 +104,24 @@ class Readiness:
         self._backend.close()
 
 
+_open: WeakSet[_Epoll] = WeakSet()
+
+
+def _close_in_child() -> None:
+    # The parent goes on with it. What is done to it here would be done to the parent's.
+    for epoll in list(_open):
+        epoll.close()
+    _open.clear()
+
+
+descriptors.forget_in_children(_close_in_child)
+
+
 class _Epoll:
     def __init__(self) -> None:
-        self._epoll = select.epoll()  # close-on-exec
+        with descriptors.lock:  # no fork until it is in the table
+            self._epoll = select.epoll()  # close-on-exec
+            _open.add(self)
         self.fileno = self._epoll.fileno
         self.close = self._epoll.close
 

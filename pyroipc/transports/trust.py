@@ -14,6 +14,12 @@ import sys
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _XUCRED = struct.Struct("=IIh14xI")  # struct xucred of the BSDs: version, uid, ngroups, gid
+_FAR_REASON = "a socket of this family can reach any process or machine"
+_FAR_REASONS = {
+    int(getattr(socket, name)): f"an {name} socket can reach any process or machine"
+    for name in ("AF_INET", "AF_INET6")
+    if hasattr(socket, name)
+}
 _SOL_LOCAL = 0
 _LOCAL_PEERCRED = 1
 
@@ -58,7 +64,7 @@ def identify_peer(sock: socket.socket) -> Peer:
     if not hasattr(socket, "AF_UNIX") or sock.family != socket.AF_UNIX:
         return Peer(
             trusted=False,
-            reason=f"{_family(sock)} socket can reach any process or machine",
+            reason=_FAR_REASONS.get(int(sock.family), _FAR_REASON),
             address=_address(sock),
         )
     try:
@@ -71,13 +77,6 @@ def identify_peer(sock: socket.socket) -> Peer:
         return Peer(trusted=False, reason=reason, uid=uid, pid=pid, address=_address(sock))
     reason = f"the peer of the unix socket has our user id {ours}"
     return Peer(trusted=True, reason=reason, uid=uid, pid=pid, address=_address(sock))
-
-
-def _family(sock: socket.socket) -> str:
-    for name in ("AF_INET", "AF_INET6"):
-        if sock.family == getattr(socket, name, None):
-            return f"an {name}"
-    return f"a family-{int(sock.family)}"
 
 
 def _peer_credentials(sock: socket.socket) -> tuple[int | None, int]:

@@ -36,17 +36,43 @@ import struct
 
 from pyroipc.errors import MessageTooLargeError, ProtocolError
 from pyroipc.wire.message import (
+    BATCH,
     CORRELATION,
     DEADLINE,
-    GOODBYE,
-    HELLO,
-    KINDS,
-    KNOWN_FLAGS,
-    WELCOME,
-    FullMessage,
+    END,
+    ERROR,
+    NESTED,
+    ONEWAY,
+    STREAM,
     Limits,
     Message,
 )
+from pyroipc.wire.native_layout import (
+    ANNOTATION,
+    HEADER,
+    HEADER_BYTES,
+    PREFIX,
+    SIGNATURE,
+    SIZE,
+    VERSION,
+    Layout,
+    foreign,
+    may_be_ours,
+)
+
+__all__ = [
+    "HEADER_BYTES",
+    "JOIN_BYTES",
+    "SCRATCH_BYTES",
+    "SIGNATURE",
+    "VERSION",
+    "Decoder",
+    "encode",
+    "encode_plain",
+    "new_scratch",
+    "pack_header",
+    "plain_prefix",
+]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,31 +80,21 @@ if TYPE_CHECKING:
 
     from pyroipc.wire.message import Buffer
 
-NAME = "native"
-VERSION = 1
-SIGNATURE = b"PYROI" + bytes([VERSION])
-HEADER_BYTES = 36
 JOIN_BYTES = 16 << 10
 """Up to here header and payload are joined into one piece; beyond, joining costs more than a
 second entry in the list given to sendmsg (measured by CPython's multiprocessing as well)."""
 SCRATCH_BYTES = 64 << 10
-_CACHED_PREFIXES = 64
-_GREETINGS = frozenset((HELLO, WELCOME, GOODBYE))
 
-_header = struct.Struct(">24sIQ")
-pack_header = _header.pack
+pack_header = HEADER.pack
 """The header of a plain message: its constant prefix, the request id, the size of the payload."""
-_unpack_from = _header.unpack_from
+_unpack_from = HEADER.unpack_from
 _new = object.__new__
-_prefix = struct.Struct(">6sBBHHIQ")
-_size = struct.Struct(">Q")
-_annotation = struct.Struct(">4sQ")
 _MAX_TIME_LIMIT = 1 << 63
 
 
 def plain_prefix(kind: int, serializer_id: int, flags: int) -> bytes:
     """Make the first 24 bytes of every plain message of this kind, for :func:`encode_plain`."""
-    return _prefix.pack(SIGNATURE, kind, serializer_id, flags, 0, 0, 0)
+    return PREFIX.pack(SIGNATURE, kind, serializer_id, flags, 0, 0, 0)
 
 
 def encode_plain(prefix: bytes, request_id: int, payload: bytes) -> bytes:
@@ -103,18 +119,18 @@ def encode(message: Message) -> list[Buffer]:
         flags |= DEADLINE
         # In this order max and min also deal with nan and infinity.
         microseconds = min(max(0.0, message.time_limit * 1e6 + 0.5), _MAX_TIME_LIMIT)
-        sections.append(_size.pack(int(microseconds)))
+        sections.append(SIZE.pack(int(microseconds)))
     views = [_flat(buffer) for buffer in message.buffers]
-    sections.extend(_size.pack(view.nbytes) for view in views)
+    sections.extend(SIZE.pack(view.nbytes) for view in views)
     annotations_bytes = 0
     for key, value in (message.annotations or {}).items():
         view = _flat(value)
-        sections.append(_annotation.pack(_annotation_id(key), view.nbytes))
+        sections.append(ANNOTATION.pack(_annotation_id(key), view.nbytes))
         sections.append(view)
-        annotations_bytes += _annotation.size + view.nbytes
+        annotations_bytes += ANNOTATION.size + view.nbytes
     payload = message.payload if isinstance(message.payload, bytes) else _flat(message.payload)
     try:
-        prefix = _prefix.pack(
+        prefix = PREFIX.pack(
             SIGNATURE,
             message.kind,
             message.serializer_id,
@@ -162,6 +178,10 @@ def _join(parts: list[Buffer]) -> list[Buffer]:
     return joined
 
 
+_USUAL_FLAGS = frozenset((0, ERROR, ONEWAY, NESTED, STREAM, BATCH, END))
+_PLAIN: dict[bytes, tuple[int, int, int]] = {}
+"""The prefixes of plain messages that were seen, and what they say. There are not many that are
+remembered, whatever peers send: kinds times usual flags times 32 serializers."""
 _NO_SCRATCH = (bytearray(), memoryview(b""))
 
 
@@ -193,7 +213,6 @@ class Decoder:
         "_large",
         "_limits",
         "_plain_bytes",
-        "_prefixes",
         "_scratch",
         "_start",
         "_total",
@@ -220,7 +239,6 @@ class Decoder:
         ``end`` is 0 the whole ``scratch`` is free."""
         self._large: memoryview | None = None  # the memory of a message too large for the scratch
         self._total = 0  # the size of that message
-        self._prefixes: dict[bytes, tuple[int, int, int]] = {}
         self._allocate = allocate
         self._error: ProtocolError | None = None
         self.received = 0
@@ -300,7 +318,7 @@ class Decoder:
         start = self._start
         if self._large is None and end - start >= HEADER_BYTES:
             prefix, request_id, payload_bytes = _unpack_from(self._scratch, start)
-            plain = self._prefixes.get(prefix)
+            plain = _PLAIN.get(prefix)
             if plain is not None and payload_bytes <= self._plain_bytes:
                 body = start + HEADER_BYTES
                 stop = body + payload_bytes
@@ -341,11 +359,11 @@ class Decoder:
     def _decode_scratch(self) -> Message | None:
         start, available = self._start, self.end - self._start
         head = self._scratch[start : start + min(available, HEADER_BYTES)]
-        if not _may_be_ours(head):
-            raise ProtocolError(_foreign(bytes(head[:16])))
+        if not may_be_ours(head):
+            raise ProtocolError(foreign(bytes(head[:16])))
         if available < HEADER_BYTES:
             return None
-        layout = _Layout(head, self._limits)
+        layout = Layout(head, self._limits)
         if available < layout.table_stop:
             return None
         layout.read_table(self.scratch[start : start + layout.table_stop], self._limits)
@@ -356,8 +374,8 @@ class Decoder:
             return None
         stop = start + layout.total
         message = layout.message(memoryview(self._scratch[start:stop]))
-        if layout.is_plain and len(self._prefixes) < _CACHED_PREFIXES:
-            self._prefixes[bytes(head[:24])] = (layout.kind, layout.serializer_id, layout.flags)
+        if layout.is_plain and layout.flags in _USUAL_FLAGS and layout.serializer_id < 32:
+            _PLAIN[bytes(head[:24])] = (layout.kind, layout.serializer_id, layout.flags)
         if stop == self.end:
             self._start = self.end = 0
         else:
@@ -391,149 +409,9 @@ class Decoder:
         large = self._large
         if large is None or self.end < self._total:
             return None
-        layout = _Layout(large[:HEADER_BYTES], self._limits)
+        layout = Layout(large[:HEADER_BYTES], self._limits)
         layout.read_table(large[: layout.table_stop], self._limits)
         message = layout.message(large)
         self._large = None
         self._start = self.end = 0
         return message
-
-
-class _Layout:
-    """Where the parts of one frame lie, every size checked."""
-
-    __slots__ = (
-        "annotations_bytes",
-        "buffer_sizes",
-        "buffers",
-        "descriptors",
-        "flags",
-        "kind",
-        "payload_bytes",
-        "request_id",
-        "serializer_id",
-        "table_start",
-        "table_stop",
-        "total",
-    )
-
-    def __init__(self, head: bytes | bytearray | memoryview, limits: Limits) -> None:
-        prefix, self.request_id, self.payload_bytes = _unpack_from(head)
-        (
-            _,
-            self.kind,
-            self.serializer_id,
-            self.flags,
-            self.descriptors,
-            self.buffers,
-            self.annotations_bytes,
-        ) = _prefix.unpack(prefix)
-        if self.kind not in KINDS:
-            raise ProtocolError(f"unknown kind of message: {self.kind}")
-        if self.flags & ~KNOWN_FLAGS:
-            raise ProtocolError(f"unknown flags: {self.flags & ~KNOWN_FLAGS:#06x}")
-        if self.buffers > limits.buffers:
-            raise MessageTooLargeError(
-                f"message with {self.buffers} out-of-band buffers, at most {limits.buffers}"
-            )
-        self.table_start = (
-            HEADER_BYTES
-            + (16 if self.flags & CORRELATION else 0)
-            + (8 if self.flags & DEADLINE else 0)
-        )
-        self.table_stop = self.table_start + 8 * self.buffers
-        self.buffer_sizes: list[int] = []
-        self.total = self.table_stop + self.annotations_bytes + self.payload_bytes
-        self._check_total(limits)
-
-    def _check_total(self, limits: Limits) -> None:
-        if self.total > limits.message_bytes:
-            raise MessageTooLargeError(
-                f"message of {self.total} bytes, at most {limits.message_bytes} are allowed; "
-                f"{limits.setting} raises this limit"
-            )
-
-    @property
-    def is_plain(self) -> bool:
-        return not (self.annotations_bytes or self.descriptors) and self.table_stop == HEADER_BYTES
-
-    def read_table(self, head: memoryview, limits: Limits) -> None:
-        """Read the sizes of the buffers; ``head`` reaches to ``table_stop``."""
-        self.buffer_sizes = [
-            _size.unpack_from(head, self.table_start + 8 * i)[0] for i in range(self.buffers)
-        ]
-        self.total += sum(self.buffer_sizes)
-        self._check_total(limits)
-
-    def message(self, frame: memoryview) -> Message:
-        """Cut the message out of ``frame``, which is complete; its parts are views of it."""
-        annotations_stop = self.table_stop + self.annotations_bytes
-        payload_stop = annotations_stop + self.payload_bytes
-        payload = frame[annotations_stop:payload_stop]
-        if self.is_plain:
-            return Message(self.kind, self.serializer_id, self.flags, self.request_id, payload)
-        correlation_id = None
-        time_limit = None
-        offset = HEADER_BYTES
-        if self.flags & CORRELATION:
-            correlation_id = bytes(frame[offset : offset + 16])
-            offset += 16
-        if self.flags & DEADLINE:
-            time_limit = _size.unpack_from(frame, offset)[0] / 1e6
-        buffers = []
-        for n_bytes in self.buffer_sizes:
-            buffers.append(frame[payload_stop : payload_stop + n_bytes])
-            payload_stop += n_bytes
-        return FullMessage(
-            self.kind,
-            self.serializer_id,
-            self.flags,
-            self.request_id,
-            payload,
-            annotations=_annotations(frame[self.table_stop : annotations_stop]),
-            correlation_id=correlation_id,
-            time_limit=time_limit,
-            buffers=buffers,
-            descriptors=self.descriptors,
-        )
-
-
-def _annotations(area: memoryview) -> dict[str, Buffer] | None:
-    if not area:
-        return None
-    annotations: dict[str, Buffer] = {}
-    offset = 0
-    while offset < len(area):
-        if len(area) - offset < _annotation.size:
-            raise ProtocolError("annotations are cut off in the middle of a header")
-        key, n_bytes = _annotation.unpack_from(area, offset)
-        offset += _annotation.size
-        if n_bytes > len(area) - offset:
-            raise ProtocolError("an annotation is longer than the annotations are together")
-        if not key.isascii():
-            raise ProtocolError("an annotation id is not ASCII")
-        annotations[key.decode("ascii")] = area[offset : offset + n_bytes]
-        offset += n_bytes
-    return annotations
-
-
-def _may_be_ours(head: bytearray) -> bool:
-    """Say whether these first bytes of a frame can be of this dialect, however few they are.
-
-    The greetings keep their layout in all versions, so that peers of different versions can
-    tell each other what they are.
-    """
-    if not SIGNATURE[:5].startswith(head[:5]):
-        return False
-    return len(head) < 7 or head[5] == VERSION or head[6] in _GREETINGS
-
-
-def _foreign(head: bytes) -> str:
-    """Say what the first bytes look like, for people who connected the wrong thing."""
-    if head[:5] == SIGNATURE[:5]:
-        return f"the peer speaks version {head[5]} of the native dialect, this side {VERSION}"
-    if head[:4] == SIGNATURE[:4]:
-        return f"the peer speaks Pyro's protocol version {int.from_bytes(head[4:6], 'big')}"
-    if head[:1] == b"\x16":
-        return "the peer speaks TLS here, and this side does not"
-    return f"these are not bytes of a Pyro peer: {head!r}"

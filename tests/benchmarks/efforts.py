@@ -5,6 +5,33 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+class NetworkEffort(NamedTuple):
+    """The size of the sections of the network; a launch starts new servers here, too."""
+
+    launches: int
+    """For single calls, and for those that connect each time."""
+    rounds: int
+    peer_rounds: int
+    """For those that are only shown beside."""
+    load_launches: int
+    load_rounds: int
+    load_seconds: float
+    """How long a crowd calls at a time; the large one twice as long."""
+    crowd: int
+    large_crowd: int
+    idle_launches: int
+    idle_before: int
+    """Idle connections that a server has before its memory is read the first time."""
+    idle_more: int
+    """Those that it gets then."""
+    silent_launches: int
+    silent_rounds: int
+    silent: int
+    """Connections over which nothing is said."""
+    silent_seconds: float
+    """How long the good client calls at a time."""
+
+
 class Effort(NamedTuple):
     """The size of a run.
 
@@ -31,10 +58,16 @@ class Effort(NamedTuple):
     lump_peer_rounds: int
     limit_seconds: float
     """A section that takes longer is given up."""
+    network: NetworkEffort
 
 
+_NETWORK = {
+    "full": NetworkEffort(5, 6, 2, 2, 3, 0.25, 64, 512, 2, 200, 1000, 2, 4, 500, 0.1),
+    "quick": NetworkEffort(2, 4, 2, 1, 2, 0.1, 64, 512, 1, 200, 1000, 1, 3, 500, 0.05),
+    "tiny": NetworkEffort(1, 2, 2, 1, 2, 0.005, 4, 8, 1, 4, 8, 1, 2, 10, 0.002),
+}
 EFFORTS = {
-    "full": Effort(8, 13, 0.03, 3, 7, 100, 25, 25, 5, 7, 2, 4, 60.0),
-    "quick": Effort(4, 5, 0.01, 1, 5, 30, 7, 7, 3, 5, 1, 3, 20.0),
-    "tiny": Effort(1, 3, 0.001, 1, 2, 2, 1, 1, 1, 3, 1, 2, 20.0),
+    "full": Effort(8, 13, 0.03, 3, 7, 100, 25, 25, 5, 7, 2, 4, 60.0, _NETWORK["full"]),
+    "quick": Effort(4, 5, 0.01, 1, 5, 30, 7, 7, 3, 5, 1, 3, 20.0, _NETWORK["quick"]),
+    "tiny": Effort(1, 3, 0.001, 1, 2, 2, 1, 1, 1, 3, 1, 2, 20.0, _NETWORK["tiny"]),
 }

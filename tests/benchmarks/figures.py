@@ -7,7 +7,7 @@ from typing import Any
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 SUSPICIOUS_SPREAD = 0.25
 """If the middle half of the rounds spreads over more than this share, the figure is doubtful."""
@@ -16,7 +16,8 @@ Figure = dict[str, Any]
 """As it stands in the JSON: ``key title unit goal``, ``value`` (None: not measured, ``note`` says
 why), ``quartiles`` (low and high; empty: the number is exact), ``spread`` (see :func:`spread`),
 ``detail`` (text), ``samples`` (name -> list of numbers). Those of the object model have ``about``,
-too, a sentence; and where the goal is to be exceeded there is ``more_is_better``."""
+too, a sentence; and where the goal is to be exceeded there is ``more_is_better``. Those of the
+network have ``table`` as well: ``network``."""
 
 
 def ratio_figure(
@@ -105,6 +106,36 @@ def per_second(microseconds: float) -> str:
     """Write a time per item as a number of items per second."""
     rate = 1e6 / microseconds
     return f"{number(rate / 1e6)} M/s" if rate > 0.9995e6 else f"{number(rate / 1e3)} k/s"
+
+
+def size_figure(key: str, title: str, goal: float | None, ours: list[float]) -> Figure:
+    """Say how much memory something takes, in KiB: the median of the launches."""
+    return {
+        **_figure(key, title, "KiB", goal, statistics.median(ours), ""),
+        "quartiles": quartiles(ours),
+        "spread": spread(ours),
+        "samples": {"pyroipc": ours},
+    }
+
+
+def of_network(
+    figure: Figure, about: str, others: dict[str, list[float]], beside: Iterable[str] = ()
+) -> Figure:
+    """Put a figure into the table of the network.
+
+    Args:
+        figure: compares what the goal is about.
+        about: a sentence for people on what is compared.
+        others: samples of more contestants.
+        beside: how these did, in words.
+    """
+    return {
+        **figure,
+        "table": "network",
+        "about": about,
+        "detail": "; ".join(filter(None, (figure["detail"], ", ".join(beside)))),
+        "samples": {**figure["samples"], **others},
+    }
 
 
 def exact_figure(

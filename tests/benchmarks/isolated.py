@@ -19,7 +19,24 @@ from tests.benchmarks.efforts import EFFORTS
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL_SECTIONS = ("batches", "oneways", "futures", "streams", "callbacks")
-SECTIONS = ("frames", "latency", "threads", "startup", "peers", *MODEL_SECTIONS)
+NETWORK_SECTIONS = (
+    "network_echo",
+    "network_load",
+    "network_memory",
+    "network_connect",
+    "network_silence",
+)
+GROUPS = {"model": MODEL_SECTIONS, "network": NETWORK_SECTIONS}
+"""Names for several sections."""
+SECTIONS = (
+    "frames",
+    "latency",
+    "threads",
+    "startup",
+    "peers",
+    *MODEL_SECTIONS,
+    *NETWORK_SECTIONS,
+)
 _CODE = "from tests.benchmarks.isolated import main; main()"
 
 

@@ -23,6 +23,7 @@ BEGIN = "<!-- begin: written by python -m tests.benchmarks -->"
 END = "<!-- end -->"
 FIGURES_HEAD = ("figure", "goal", "measured (middle half of the rounds)", "reached", "medians")
 MODEL_HEAD = (*FIGURES_HEAD, "what it is")
+NETWORK_HEAD = ("figure, over TCP on one machine", *MODEL_HEAD[1:])
 _BASELINE = "multiprocessing.Pipe"
 
 
@@ -34,10 +35,19 @@ def figure_rows(results: Results) -> list[Row]:
 
 def model_rows(results: Results) -> list[Row]:
     """Return the rows of the table of the object model."""
+    return _explained_rows(results, None)
+
+
+def network_rows(results: Results) -> list[Row]:
+    """Return the rows of the table of the network."""
+    return _explained_rows(results, "network")
+
+
+def _explained_rows(results: Results, table: str | None) -> list[Row]:
     return [
         (*_figure_row(figure), figure["about"])
         for figure in results["figures"]
-        if "about" in figure
+        if "about" in figure and figure.get("table") == table
     ]
 
 
@@ -69,6 +79,7 @@ def _tables(results: Results) -> list[tuple[Row, list[Row]]]:
     tables = [
         (FIGURES_HEAD, figure_rows(results)),
         (MODEL_HEAD, model_rows(results)),
+        (NETWORK_HEAD, network_rows(results)),
         (peers_head(peers), peer_rows(peers)),
         (rates_head(rates), rate_rows(rates)),
     ]
@@ -168,7 +179,7 @@ def _written(figure: Figure, value: float) -> str:
 
 
 def _suffix(unit: str) -> str:
-    return " ms" if unit == "ms" else ""
+    return f" {unit}" if unit in {"ms", "KiB"} else ""
 
 
 def _peer_ratio_rows(peers: dict[str, dict[str, list[float]]]) -> list[Row]:

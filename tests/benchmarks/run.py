@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from tests.benchmarks import machine, report
-from tests.benchmarks.isolated import MODEL_SECTIONS, SECTIONS, SectionError, run_section
+from tests.benchmarks.isolated import GROUPS, MODEL_SECTIONS, SECTIONS, SectionError, run_section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--section",
         action="append",
-        choices=(*SECTIONS, "model"),
-        help=f"only this one; may be repeated; model: {', '.join(MODEL_SECTIONS)}",
+        choices=(*SECTIONS, *GROUPS),
+        help="only this one; may be repeated; "
+        + "; ".join(f"{name}: {', '.join(sections)}" for name, sections in GROUPS.items()),
     )
     return parser
 
@@ -93,5 +94,5 @@ def _chosen(names: Sequence[str] | None) -> list[str]:
     """Return which sections are meant."""
     chosen: list[str] = []
     for name in names or SECTIONS:
-        chosen += MODEL_SECTIONS if name == "model" else (name,)
+        chosen += GROUPS.get(name, (name,))
     return chosen

@@ -5,13 +5,30 @@ How fast anything is, is not tested, but for the number of frames, which is exac
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import signal
+import socket
 import statistics
 
 import pytest
 
-from tests.benchmarks import batches, futures, isolated, machine, oneways, report, run, streams
+from tests.benchmarks import (
+    batches,
+    futures,
+    isolated,
+    machine,
+    network_connect,
+    network_echo,
+    network_memory,
+    network_silence,
+    oneways,
+    report,
+    run,
+    streams,
+)
 from tests.benchmarks.children import MODES, Placement, forked, modes_here
 from tests.benchmarks.efforts import EFFORTS
 from tests.benchmarks.figures import (
@@ -20,14 +37,29 @@ from tests.benchmarks.figures import (
     is_reached,
     is_suspicious,
     missing_figure,
+    of_network,
     rate_figure,
     ratio_figure,
+    size_figure,
     speed_figure,
 )
 from tests.benchmarks.frames import GOAL, count_frames
+from tests.benchmarks.load import Crowd, crowd
 from tests.benchmarks.lumps import LUMP_MODES, Lump, lumps_in_turns
+from tests.benchmarks.network_clients import connection
+from tests.benchmarks.network_load import CLIENTS, transcript_of
+from tests.benchmarks.network_servers import (
+    BY_HAND,
+    OURS,
+    OURS_MULTIPLEX,
+    PYRO5_LARGE_POOL,
+    SERVERS,
+    forked_server,
+    fresh_server,
+)
 from tests.benchmarks.peers import BASELINE, CONTESTANTS
 from tests.benchmarks.startup import UNWANTED, loaded_modules
+from tests.benchmarks.transcripts import CONNECTION, NATIVE, record
 from tests.support.leaks import lasting_differences, resources
 
 TINY = EFFORTS["tiny"]
@@ -128,6 +160,134 @@ def test_callbacks():
         assert all(are_times(x, TINY.rounds) for x in figure["samples"].values())
 
 
+def network_figures(section):
+    figures = isolated.run_section(section, "tiny")
+    for figure in figures:
+        assert figure["table"] == "network"
+        assert figure["about"].endswith(".")
+        if figure["value"] is not None:
+            assert figure["value"] > 0
+            assert all(are_times(x, len(x)) for x in figure["samples"].values())
+    return {figure["key"]: figure for figure in figures}
+
+
+def test_network_echo():
+    figures = network_figures("network_echo")
+    assert [x["goal"] for x in figures.values()] == [0.85, 2.0, None, None]
+    for serializer, figure in zip(("msgpack", "serpent") * 2, figures.values(), strict=True):
+        if figure["value"] is None:
+            continue
+        names = [name for name in network_echo.OTHERS if name.endswith(serializer)]
+        assert list(figure["samples"]) == [f"pyroipc, {serializer}", BY_HAND, *names]
+        assert len(figure["samples"][BY_HAND]) == TINY.network.rounds
+        assert all(name in figure["detail"] for name in names)
+
+
+def test_network_load():
+    figures = network_figures("network_load")
+    network = TINY.network
+    for clients, goal, beside in ((network.crowd, 1.8, 2), (network.large_crowd, 2.3, 1)):
+        for kind in ("thread", "multiplex"):
+            rate = figures.pop(f"network-load-{clients}-{kind}")
+            late = figures.pop(f"network-load-{clients}-{kind}-p99")
+            assert rate["goal"] == goal
+            assert rate["more_is_better"]
+            for figure in (rate, late):
+                ours, by_hand, *others = figure["samples"].values()
+                assert len(ours) == len(by_hand) == network.load_rounds
+                assert len(others) == beside
+    assert not figures
+
+
+def test_network_memory():
+    (figure,) = network_figures("network_memory").values()
+    if figure["value"] is not None:
+        assert list(figure["samples"]) == ["pyroipc", OURS_MULTIPLEX, BY_HAND, PYRO5_LARGE_POOL]
+        assert statistics.median(figure["samples"][BY_HAND]) > 4  # a thread cannot be had for less
+
+
+def test_network_connect():
+    (figure,) = network_figures("network_connect").values()
+    assert set(figure["samples"]) == {*network_connect.COMPARED, *network_connect.OTHERS}
+    assert figure["goal"] == 2
+
+
+def test_network_silence():
+    figures = network_figures("network_silence")
+    assert len(figures) == len(network_silence.KINDS)
+    for figure in figures.values():
+        assert figure["goal"] == 1.5
+        assert all(len(x) == TINY.network.silent_rounds for x in figure["samples"].values())
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_what_was_written_down_is_as_good_as_a_client(name):
+    with forked_server(SERVERS[name]) as server:
+        transcript = transcript_of(name, server)
+        with transcript.connect(server) as one, transcript.connect(server) as other:
+            for sock in (one, other, one):
+                transcript.call(sock)
+
+
+def test_another_answer_than_that_written_down_is_noticed():
+    with forked_server(SERVERS[BY_HAND]) as server:
+        transcript = record(server, connection, CONNECTION)
+        wrong = transcript.request.replace(b"*", b"+")  # 43
+        assert wrong != transcript.request
+        with transcript.connect(server) as sock, pytest.raises(AssertionError):
+            transcript._replace(request=wrong).call(sock)
+
+
+def test_a_message_says_how_long_it_is():
+    data = NATIVE.sizes.pack(3, 4).ljust(NATIVE.header, b"\0")
+    assert NATIVE.total(data[:-1]) is None
+    assert NATIVE.total(data) == NATIVE.header + 7
+    whole = data + b"1234567"
+    assert NATIVE.split(whole + whole) == [whole, whole]
+    with pytest.raises(ValueError, match="not complete"):
+        NATIVE.split(whole + data)
+
+
+def test_an_answer_in_pieces_counts_once():
+    with forked_server(SERVERS[BY_HAND]) as server:
+        transcript = record(server, connection, CONNECTION)
+    near, far = socket.socketpair()
+    with near, far:
+        far.send(transcript.reply)  # a crowd calls once before it begins
+        clients = Crowd(transcript, [near])
+        for piece in (transcript.reply[:3], transcript.reply[3:-1]):
+            far.send(piece)
+            assert not list(clients._answered())
+        far.send(transcript.reply[-1:])
+        assert len(list(clients._answered())) == 1
+        clients.close()
+
+
+def test_a_crowd_notices_that_the_server_has_gone():
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(forked_server(SERVERS[OURS]))
+        with crowd(transcript_of(OURS, server), server, 2) as clients:
+            os.kill(server.pid, signal.SIGKILL)
+            with pytest.raises(ConnectionError):
+                clients.run(10)
+
+
+@pytest.mark.skipif(network_memory.private_kib(None) is None, reason="needs smaps_rollup")
+def test_private_memory_is_what_a_process_alone_uses():
+    with fresh_server(BY_HAND) as server:
+        alone = network_memory.private_kib(server.pid)
+    assert 1000 < alone < 100_000
+    before = network_memory.private_kib(None)
+    taken = b"x" * (8 << 20)
+    assert network_memory.private_kib(None) - before > 7000
+    assert taken[-1:] == b"x"
+
+
+def test_a_server_that_ends_before_it_listens_is_reported():
+    with pytest.raises(RuntimeError, match="before it listened"), forked_server(os._exit):
+        pass
+
+
 def test_lumps_take_turns_and_count_their_items():
     ran = []
     lumps = {name: Lump(lambda name=name: ran.append(name), 10) for name in "ab"}
@@ -187,6 +347,7 @@ def results(facts):
             missing_figure("d", "a missing one", 0.15, "no second CPU"),
             rate_figure("e", "a rate", 0.5, {"pyroipc": ours, "other": base}, "It is so."),
             speed_figure("f", "a speed", 1.2, ours, "It is fast."),
+            of_network(size_figure("g", "a size", 4.0, ours), "It is so large.", {}, ["and so"]),
         ],
         "peers": {"one": peer, "free": peer},
         "rates": {"e": ("lumps of work", {"free": {"pyroipc": ours}, "one": {"pyroipc": base}})},
@@ -196,7 +357,7 @@ def results(facts):
 
 
 def test_figures_are_medians_and_know_their_goals(results):
-    ratio, difference, exact, missing, rate, speed = results["figures"]
+    ratio, difference, exact, missing, rate, speed, size = results["figures"]
     assert ratio["value"] == 1.25
     assert is_reached(ratio) is True
     assert is_suspicious(ratio)
@@ -209,6 +370,8 @@ def test_figures_are_medians_and_know_their_goals(results):
     assert is_reached(rate) is True
     assert speed["value"] == statistics.median([1, 1 / 2, 1 / 3, 1 / 4])
     assert is_reached(speed) is False
+    assert size["value"] == 2.5
+    assert is_reached(size) is True
 
 
 def test_the_tables_tell_it_all(results):
@@ -222,11 +385,14 @@ def test_the_tables_tell_it_all(results):
     assert "the rounds of a spread by" in text
     assert "at least 0.5" in text
     assert "It is so." in text
+    assert "2.5 KiB" in text
+    assert "It is so large." in text
     assert "400       500" in text  # thousands per second: 2.5 µs and 2 µs each
 
 
-def test_model_means_all_sections_of_the_object_model():
+def test_a_group_means_all_of_its_sections():
     assert run._chosen(["frames", "model"]) == ["frames", *isolated.MODEL_SECTIONS]
+    assert run._chosen(["network"]) == list(isolated.NETWORK_SECTIONS)
     assert run._chosen(None) == list(isolated.SECTIONS)
 
 

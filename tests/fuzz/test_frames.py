@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 from time import perf_counter
+from types import SimpleNamespace
 
 import pytest
 
@@ -144,10 +145,11 @@ def server():
     dispatcher = dispatcher_of(registry)
     session = ServerSession(
         dispatcher,
-        codecs.by_key,
-        codecs.get,
-        open_stream=lambda message, codec, iterator: codec.dumps("a stream"),
-        report=lambda error, *call, loud: logged.append(error) if loud else None,
+        codecs,
+        SimpleNamespace(
+            open_stream=lambda message, codec, iterator: codec.dumps("a stream"),
+            report=lambda error, *call, loud: logged.append(error) if loud else None,
+        ),
     )
     return session, logged
 
@@ -211,6 +213,6 @@ def test_the_harness_would_notice(monkeypatch):
     def broken(self, *args):
         raise ValueError("escapes")
 
-    monkeypatch.setattr("pyroipc.wire.native._Layout.read_table", broken)
+    monkeypatch.setattr("pyroipc.wire.native.Layout.read_table", broken)
     with pytest.raises(ValueError, match="escapes"):
         check(SEEDS[4], random.Random(0))

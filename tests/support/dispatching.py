@@ -9,11 +9,11 @@ from pyroipc.server.registry import Registry
 
 
 def instances():
-    return Instances(threading.RLock())
+    return Instances(threading.RLock)
 
 
 def dispatcher_of(registry):
-    return Dispatcher(registry, instances(), instances(), lambda object_id: None)
+    return Dispatcher(registry, instances(), instances())
 
 
 def dispatcher_for(target, **options):

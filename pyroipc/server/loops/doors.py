@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from time import monotonic
 
+from pyroipc.errors import PyroError
 from pyroipc.transports import descriptors
 from pyroipc.transports.base import ShortageError
 from pyroipc.transports.readiness import READ
@@ -16,14 +17,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket as socket
     from collections.abc import Callable, Collection
-    from typing import Any
+    from typing import Any, TypeAlias
 
     from pyroipc.server.loops.visitor import Visitor
     from pyroipc.transports.base import Listener
     from pyroipc.transports.readiness import Readiness
 
+    Welcome: TypeAlias = Callable[[socket.socket], Visitor | None]
+
 _AT_ONCE = 32
 """How many clients are let in before others have their turn again."""
+_NEVER = float("inf")
 _PAUSE_SECONDS = 0.05
 _LOG_SECONDS = 1.0
 
@@ -37,12 +41,12 @@ class Doors:
 
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
-        self._doors: dict[int, tuple[Listener, Callable[[socket.socket], Visitor | None]]] = {}
+        self._doors: dict[int, tuple[Listener, Welcome]] = {}
         self._shut: list[int] = []
         self._open_at = 0.0
         self._log_at = 0.0
 
-    def add(self, listener: Listener, welcome: Callable[[socket.socket], Visitor | None]) -> None:
+    def add(self, listener: Listener, welcome: Welcome) -> None:
         """Let clients in.
 
         Args:
@@ -55,8 +59,13 @@ class Doors:
 
     @property
     def sockets(self) -> list[socket.socket]:
-        """The listening sockets."""
-        return [listener.sock for listener, _ in self._doors.values()]
+        """The listening sockets; those that are shut for a moment only when that is over."""
+        self.open_again(monotonic())
+        return [
+            listener.sock
+            for fd, (listener, _) in list(self._doors.items())
+            if fd not in self._shut
+        ]
 
     def open(self, fd: int) -> list[Visitor]:
         """Let those in who wait at a listening socket, up to a number."""
@@ -75,16 +84,21 @@ class Doors:
                     come.append(visitor)
         except ShortageError as error:
             self._pause(fd, error)
+        except PyroError:  # this door is broken, others are not
+            _log().exception("nobody can come in at %s any more", listener.location)
+            self.remove([listener])
         return come
 
-    def _greet(
-        self, sock: socket.socket, welcome: Callable[[socket.socket], Visitor | None]
-    ) -> Visitor | None:
+    def _greet(self, sock: socket.socket, welcome: Welcome) -> Visitor | None:
         visitor = None
         try:
             visitor = welcome(sock)
+        except (BlockingIOError, ConnectionError):
+            pass  # it left before it was told that it is not let in
         except (OSError, MemoryError) as error:
             _log().warning("a client could not be served: %s", error)
+        except Exception:  # noqa: BLE001 - of a subclass of Daemon, perhaps; others are served
+            _log().exception("a client could not be served")
         finally:
             if visitor is None:
                 descriptors.close(sock)
@@ -99,17 +113,17 @@ class Doors:
             self._log_at = now + _LOG_SECONDS
             _log().warning("no client can be let in for the moment: %s", error)
 
-    @property
-    def are_shut(self) -> bool:
-        """Whether some are shut for a moment; then call :meth:`open_again` now and then."""
-        return bool(self._shut)
-
-    def open_again(self, now: float) -> None:
-        """Watch those again that were not watched for a moment."""
-        if self._shut and now >= self._open_at:
-            shut, self._shut = self._shut, []
-            for fd in shut:
+    def open_again(self, now: float) -> float:
+        """Watch those again that were not watched for a moment; return when to call this again."""
+        if not self._shut:
+            return _NEVER
+        if now < self._open_at:
+            return self._open_at
+        shut, self._shut = self._shut, []
+        for fd in shut:
+            if fd in self._doors:
                 self._readiness.modify(fd, READ)
+        return _NEVER
 
     def remove(self, listeners: Collection[Listener]) -> None:
         """Watch listening sockets no longer."""
@@ -118,9 +132,9 @@ class Doors:
                 del self._doors[fd]
                 self._readiness.unregister(fd)
 
-    def close(self) -> None:
-        """Let nobody in any more."""
-        listeners = [listener for listener, _ in self._doors.values()]
+    def shut_for_ever(self) -> None:
+        """Let nobody in any more; those who wait are turned away."""
+        listeners = [listener for listener, _ in list(self._doors.values())]
         self.remove(listeners)
         for listener in listeners:
             listener.close()
@@ -160,6 +174,12 @@ class Waker:
         """Give back the descriptors."""
         descriptors.close(self.sock)
         descriptors.close(self._other)
+
+    def __del__(self) -> None:
+        for name in ("sock", "_other"):
+            sock = getattr(self, name, None)
+            if sock is not None and sock.fileno() >= 0:
+                descriptors.close_soon(sock)
 
 
 def _log() -> Any:

@@ -50,6 +50,8 @@ class GuestLoop(Runner):
         self._busy = 0
         self._ended = False
 
+    serves = False
+
     def take(self, message: Message) -> None:
         """Take a request; a thread of this loop will run it."""
         if self.refuses_circle(message):

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import select
 import threading
 from collections import deque
+from time import monotonic
 
 from pyroipc.errors import BusyError
 from pyroipc.wire.message import ONEWAY, REQUEST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from pyroipc.errors import PyroError
     from pyroipc.server.loops.visitor import Visitor
     from pyroipc.wire.message import Message
 
 
 _NEVER = float("inf")
+_DEAF_SECONDS = 0.2
+"""A client that takes nothing for so long does not hold up a loop that ends."""
 
 
 class Times:
@@ -55,7 +61,7 @@ class Times:
         Args:
             visitor: the client.
             now: by the monotonic clock.
-            is_busy: whether calls of it run.
+            is_busy: whether calls of it run, or it is called back.
         """
         if visitor.owes_since is not None:
             if self.write and now - visitor.owes_since > self.write:
@@ -65,6 +71,68 @@ class Times:
                 visitor.cut_off(f"it has not introduced itself for {self.handshake:g} s")
         elif self.idle and now - visitor.active_at > self.idle and not is_busy:
             visitor.dismiss(f"the client was idle for {self.idle:g} s (COMMTIMEOUT)")
+
+
+class Watchlist:
+    """The clients that may be overdue, so that not all of thousands are looked at all the time.
+
+    Args:
+        times: how long things may take.
+    """
+
+    def __init__(self, times: Times) -> None:
+        self._times = times
+        self._watched: set[Visitor] = set()
+
+    def add(self, visitor: Visitor) -> None:
+        """Watch a client that has just come, or that takes nothing of what it was sent."""
+        self._watched.add(visitor)
+
+    def overdue(
+        self, visitors: Mapping[int, Visitor], busy: Collection[object], now: float
+    ) -> list[Visitor]:
+        """End the connections of those that are overdue, and return them.
+
+        Args:
+            visitors: all clients.
+            busy: those whose calls run.
+            now: by the monotonic clock.
+        """
+        watched = self._watched
+        found: list[Visitor] = []
+        for visitor in list(visitors.values()) if self._times.idle else list(watched):
+            # First off the list: whoever adds it meanwhile wants it to be there.
+            watched.discard(visitor)
+            if visitor.has_ended:
+                continue
+            self._times.judge(visitor, now, is_busy=visitor in busy or visitor.is_waited_for)
+            if visitor.has_ended:
+                found.append(visitor)
+            elif visitor.owes_since is not None or not visitor.is_admitted:
+                watched.add(visitor)
+        return found
+
+
+def send_what_is_owed(visitors: Mapping[int, Visitor], seconds: float) -> None:
+    """Before a loop ends: give clients that are taking their answers the time to do so."""
+    deadline = monotonic() + seconds
+    owing = {
+        visitor.fd: visitor
+        for visitor in list(visitors.values())
+        if visitor.owes_since is not None
+    }
+    poll = select.poll()
+    for fd in owing:
+        poll.register(fd, select.POLLOUT)
+    while owing and monotonic() < deadline:
+        ready = poll.poll(1000 * _DEAF_SECONDS)
+        if not ready:
+            return
+        for fd, _ in ready:
+            owing[fd].flush()
+            if owing[fd].owes_since is None:
+                poll.unregister(fd)
+                del owing[fd]
 
 
 class Postponed:
@@ -117,23 +185,30 @@ class Postponed:
             clients: how many are connected, for people.
         """
         while self.until <= now:
+            n_waiting = len(self._waiting)
             error = BusyError(
                 f"the daemon is busy: all its {self._threads} threads have run calls for "
-                f"{self._seconds:g} s, {len(self._waiting)} calls wait, and {clients} clients are "
+                f"{self._seconds:g} s, {n_waiting} calls wait, and {clients} clients are "
                 "connected; see THREADPOOL_SIZE and BUSY_TIMEOUT"
             )
-            self._refuse_first(error)
+            self._refuse_first(error, now)
 
     def refuse_all(self, error: PyroError) -> None:
         """Refuse whatever waits."""
         while self._waiting:
-            self._refuse_first(error)
+            self._refuse_first(error, _NEVER)
 
-    def _refuse_first(self, error: PyroError) -> None:
-        taken = self.take()
-        if taken is not None:
-            refuse(*taken, error)
-            taken[0].look_again()
+    def _refuse_first(self, error: PyroError, now: float) -> None:
+        try:
+            visitor, message, until = first = self._waiting.popleft()
+        except IndexError:
+            return  # another thread was faster
+        if until > now:  # and so this is not the one that was looked at
+            self._waiting.appendleft(first)
+            return
+        visitor.is_postponed = False
+        refuse(visitor, message, error)
+        visitor.look_again()
 
 
 def refuse(visitor: Visitor, message: Message, error: PyroError) -> None:
@@ -147,7 +222,7 @@ def refuse(visitor: Visitor, message: Message, error: PyroError) -> None:
 
 
 class Lanes:
-    """How many threads may run oneway calls at once, and who waits for one of them.
+    """Who may run oneway calls: for each client one thread at a time, and not too many in all.
 
     Args:
         threads: how many.
@@ -155,20 +230,62 @@ class Lanes:
 
     def __init__(self, threads: int) -> None:
         self._free = threads
-        self._waiting: deque[Visitor] = deque()
-        self._lock = threading.Lock()
+        self._run: set[Visitor] = set()  # those whose calls some thread runs
+        self._ending: set[Visitor] = set()  # and of these, those that end when it is done
+        self._waiting: dict[Visitor, None] = {}  # a set that keeps the order
+        self._lock = threading.RLock()
+
+    @property
+    def are_full(self) -> bool:
+        """Whether some client waits for a thread."""
+        return bool(self._waiting)
 
     def enter(self, visitor: Visitor) -> bool:
-        """Say whether there is a thread for the oneway calls of a client; if not, it waits."""
+        """Say whether this thread is to run the oneway calls of a client.
+
+        If not, another one does that, or will do it in its turn.
+        """
         with self._lock:
+            if visitor in self._run or visitor.has_ended:
+                return False
             if self._free <= 0:
-                self._waiting.append(visitor)
+                self._waiting[visitor] = None
                 return False
             self._free -= 1
+            self._run.add(visitor)
             return True
 
-    def leave(self) -> Visitor | None:
-        """Take note that a thread has run oneway calls; return the client whose turn it is."""
+    def leave(self, visitor: Visitor) -> Visitor | None:
+        """Take note that this thread has run oneway calls of a client.
+
+        Returns:
+            The client whose turn it is; then this one waits, if it has calls left.
+        """
         with self._lock:
             self._free += 1
-            return self._waiting.popleft() if self._waiting else None
+            self._run.discard(visitor)
+            while self._waiting:
+                other = next(iter(self._waiting))
+                del self._waiting[other]
+                if other.has_oneway and not other.has_ended:
+                    if visitor.has_oneway and not visitor.has_ended:
+                        self._waiting[visitor] = None
+                    return other
+            return None
+
+    def end(self, visitor: Visitor) -> bool:
+        """Say whether a client can end now; if not, it can when its oneway calls have run."""
+        with self._lock:
+            self._waiting.pop(visitor, None)
+            if visitor in self._run:
+                self._ending.add(visitor)
+                return False
+            return True
+
+    def may_end(self, visitor: Visitor) -> bool:
+        """Say, once, whether a client was to end as soon as its oneway calls have run."""
+        with self._lock:
+            if visitor not in self._ending or visitor in self._run:
+                return False
+            self._ending.discard(visitor)
+            return True

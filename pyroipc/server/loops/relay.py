@@ -22,7 +22,7 @@ TICK_SECONDS = 0.005
 _IDLE_TICKS = 10
 """After so many looks without work the stand-by sleeps until there is some."""
 _CONDITION_SECONDS = 0.5
-_FINISH_SECONDS = 5.0
+FINISH_SECONDS = 5.0
 """How long a loop that stops waits for calls that still run on other threads."""
 
 
@@ -70,15 +70,18 @@ class Relay:
     def relay(self, condition: Callable[[], bool] | None) -> None:
         """Serve on the calling thread until the loop stops, or the condition does not hold."""
         while not self._stopping and (condition is None or condition()):
-            deadline = None if condition is None else monotonic() + _CONDITION_SECONDS
+            # Also without a condition: a signal that arrives in the moment before this thread goes
+            # to sleep does not wake it, and its handler runs only when it wakes.
+            deadline = monotonic() + _CONDITION_SECONDS
             if not self._serve(deadline):
                 self._park(deadline)
 
-    def _finish_calls(self, seconds: float = _FINISH_SECONDS) -> None:
+    def _finish_calls(self, seconds: float = FINISH_SECONDS) -> None:
         """Let calls that other threads run finish, so that their answers precede the goodbye."""
         deadline = monotonic() + seconds
         for helper in list(self._helpers):
-            helper.join(max(0.0, deadline - monotonic()))
+            if helper is not threading.current_thread():  # a method closes its daemon
+                helper.join(max(0.0, deadline - monotonic()))
 
     @property
     def is_busy(self) -> bool:

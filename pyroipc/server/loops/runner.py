@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 UNUSUAL = ONEWAY | STREAM
 
 
+_NO_LOCK = threading.RLock()  # of those that have had no oneway call
+
+
 class _Away:
     """The time in which a thread of a loop waits for a call over another connection."""
 
@@ -134,8 +137,12 @@ class Runner:
         self._threads_max = threads
         self._oneway_max = oneway_queue
         self._circles = circles or Circles(threads, self._watch)
-        self._lane: deque[Message] = deque()
-        self._lane_lock = threading.RLock()
+        # Made when the first oneway call comes: an idle connection should take little memory.
+        self._lane: deque[Message] | tuple[()] = ()
+        self._lane_lock = _NO_LOCK
+
+    serves = True
+    """Whether a loop receives requests all the time."""
 
     def _admit(self, message: Message) -> bool:
         """Take note of a message whose order matters; called by whoever receives.
@@ -147,6 +154,9 @@ class Runner:
             if message.kind != REQUEST:
                 return self._streams.take_note(message)
             if message.flags & ONEWAY:
+                if isinstance(self._lane, tuple):
+                    self._lane_lock = threading.RLock()
+                    self._lane = deque()
                 self._lane.append(message)
         return True
 
@@ -243,10 +253,13 @@ class Runner:
                 self._lane_lock.release()
 
     def _run_lane(self) -> None:
-        while self._lane:
-            self._handle(self._lane.popleft())
+        lane = self._lane
+        while lane:
+            assert isinstance(lane, deque)
+            self._handle(lane.popleft())
 
     def finish_oneway(self) -> None:
         """Run the oneway calls that wait; return when they have run."""
-        with self._lane_lock:
-            self._run_lane()
+        if self._lane_lock is not _NO_LOCK:
+            with self._lane_lock:
+                self._run_lane()

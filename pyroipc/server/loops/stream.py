@@ -78,7 +78,8 @@ class Feed:
 
     def encode(self, flags: int, payload: bytes) -> Encoded:
         """Encode an item message."""
-        return encode(FullMessage(ITEM, self.codec.serializer_id, flags, self.request_id, payload))
+        flags, packed = self.codec.compressed(flags, payload)
+        return encode(FullMessage(ITEM, self.codec.serializer_id, flags, self.request_id, packed))
 
 
 class Stream:

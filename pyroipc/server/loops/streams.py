@@ -55,11 +55,13 @@ class Streams:
         lingering: those of the daemon that wait for another conversation.
     """
 
+    __slots__ = ("_flusher", "_lingering", "_session", "_streams")
+
     def __init__(self, session: Session, lingering: Lingering) -> None:
         self._session = session
         self._lingering = lingering
         self._streams: dict[int, Stream] = {}
-        self._flusher = _Flusher()
+        self._flusher: _Flusher | None = None
 
     def open(self, message: Message, codec: CallCodec, iterator: Iterator[Any]) -> bytes:
         """Take an iterator that a method returned; return the payload of the answer.
@@ -74,6 +76,8 @@ class Streams:
             raise ProtocolError(
                 f"this connection has {STREAMS_MAX} streams open already; close some of them"
             )
+        if self._flusher is None:
+            self._flusher = _Flusher()
         stream = iterator if isinstance(iterator, Stream) else self._lingering.make(iterator)
         stream.feed = Feed(self._session, codec, message.request_id, self._forget)
         self._streams[message.request_id] = stream
@@ -94,7 +98,7 @@ class Streams:
     def produce(self, request_id: int) -> None:
         """Fetch and send items of a stream, as long as there is room for them."""
         stream = self._streams.get(request_id)
-        if stream is not None:
+        if stream is not None and self._flusher is not None:
             stream.produce(self._flusher.watch)
 
     def take_note(self, message: Message) -> bool:
@@ -123,7 +127,7 @@ class Streams:
         if stream is None:
             return
         if message.kind == CREDIT:
-            stream.produce(self._flusher.watch)
+            self.produce(message.request_id)
         else:
             self._forget(message.request_id)
             stream.close()

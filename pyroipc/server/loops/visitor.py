@@ -11,10 +11,11 @@ an answer of its own from it. Who writes: whichever thread has something to send
 from __future__ import annotations
 
 from pyroipc.client.conversation import BREAKING
-from pyroipc.errors import ConnectionClosedError, TimeoutError
+from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
 from pyroipc.protocol.calls import refusal
 from pyroipc.server.loops.runner import UNUSUAL, Runner
 from pyroipc.transports.readiness import READ, WRITE
+from pyroipc.transports.stream import MSG_DONTWAIT
 from pyroipc.wire.message import ONEWAY, REQUEST
 
 TYPE_CHECKING = False
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         threads: int
         circles: Circles
         lanes: Lanes
+        gives_up_at: float
 
         def enqueue(self, visitor: Visitor, message: Message | None) -> None:
             """Run a message that another thread has received; None: its oneway calls."""
@@ -50,6 +52,17 @@ if TYPE_CHECKING:
 
         def look_again(self, visitor: Visitor) -> None:
             """Have :meth:`Visitor.look_again` called in a few milliseconds."""
+
+        def resume(self, visitor: Visitor) -> None:
+            """Watch the socket again, and have the visitor step in any case."""
+
+
+_SENDING_SECONDS = 0.002
+"""Whoever sends to a client does so without waiting, and so is done in a moment."""
+_TURN_CALLS = 16
+"""So many oneway calls of a client run, and then those of another one, if one waits."""
+_DISCARD_BYTES = 64 << 10
+_DISCARDS_MAX = 16
 
 
 class Visitor(Runner):
@@ -65,15 +78,16 @@ class Visitor(Runner):
     """
 
     __slots__ = (
-        "_backlog",
         "_loop",
         "_on_end",
         "active_at",
+        "backlog",
         "came_at",
         "error",
         "fd",
         "has_ended",
         "has_more",
+        "is_looked_after",
         "is_postponed",
         "is_read",
         "is_slow",
@@ -102,7 +116,7 @@ class Visitor(Runner):
         )
         self._loop = loop
         self._on_end = on_end
-        self._backlog: list[Encoded] = []
+        self.backlog: list[Encoded] = []
         self.fd = session.channel.sock.fileno()
         self.is_read = True
         """Whether to read what it sends."""
@@ -116,6 +130,8 @@ class Visitor(Runner):
         """Whether its last call took long; None: it has made none."""
         self.is_postponed = False
         """Whether a request of it waits for a thread."""
+        self.is_looked_after = False
+        """Whether the loop will look at it again in a moment; kept by the loop."""
         self.owner: object = None
         """What it came through."""
         self.has_more = False
@@ -123,8 +139,6 @@ class Visitor(Runner):
         self.has_ended = False
         self.error: PyroError | None = None
         """Why it is gone."""
-        session.outgoing = self._put
-        session.backlog = self._backlog
 
     @property
     def session(self) -> Session:
@@ -156,7 +170,12 @@ class Visitor(Runner):
         try:
             for held in session.try_lead:  # noqa: B007 - see transports/stream.py
                 break
-            if not held or self.is_postponed or (self._lane and self.has_enough()):
+            if (
+                not held
+                or self.is_postponed
+                or self.owes_since is not None
+                or (self._lane and self.has_enough())
+            ):
                 self._pause()
                 return None
             decoder.borrow(scratch)
@@ -167,6 +186,9 @@ class Visitor(Runner):
                 message = session.receive_request_now()
         except BREAKING as error:
             self._fail(error)
+            return None
+        except Exception as error:  # noqa: BLE001 - a mistake of ours costs one client, not all
+            self._fail_oddly(error)
             return None
         finally:
             if held:
@@ -195,6 +217,12 @@ class Visitor(Runner):
         self.error = self._session.broken(error)
         self.has_ended = True
 
+    def _fail_oddly(self, error: Exception) -> None:
+        from pyroipc import logs
+
+        logs.get("server").exception("what a client sent could not be dealt with")
+        self._fail(ProtocolError(f"this could not be dealt with: {error!r}"))
+
     @property
     def wants(self) -> int:
         """What the socket is to be watched for: READ, WRITE or neither."""
@@ -206,19 +234,23 @@ class Visitor(Runner):
         """Read nothing for a moment: another thread reads, or there is enough to do."""
         self.is_read = False
         self._loop.watch(self)
-        if not self.is_postponed:
+        if not (self.is_postponed or self.owes_since is not None):  # else somebody else resumes
             self._loop.look_again(self)
 
     def look_again(self) -> None:
         """Send what could not be sent, and read again, if that is possible now."""
         self.flush()
-        if self.has_ended or self.is_postponed:
+        if self.has_ended or self.is_read or self.is_postponed or self.owes_since is not None:
             return
         if self._session.lead.locked() or self.has_enough():
             self._loop.look_again(self)
         else:
-            self.is_read = True
-            self._loop.watch(self)
+            self._resume()
+
+    def _resume(self) -> None:
+        """Read again. What was received before the pause makes no socket readable."""
+        self.is_read = True
+        self._loop.resume(self)
 
     def take(self, message: Message) -> None:
         """Take a request that a thread has received while it waited for an answer of its own."""
@@ -234,36 +266,68 @@ class Visitor(Runner):
         """Say whether so many requests wait that a sender should take no more meanwhile."""
         return len(self._lane) >= self._oneway_max
 
+    @property
+    def has_oneway(self) -> bool:
+        """Whether oneway calls wait."""
+        return bool(self._lane)
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a request of it waits for a thread, or a thread for an answer of this client."""
+        return self.is_postponed or bool(self._session.waiters)
+
     def run_oneway(self) -> None:
         """Run the oneway calls that wait, if there is a thread for them and none does that yet."""
         lanes = self._loop.lanes
-        while self._lane and self._lane_lock.acquire(blocking=False):
+        while self._lane and lanes.enter(self):
             try:
-                if not lanes.enter(self):
-                    return
-                try:
-                    self._run_lane()
-                finally:
-                    other = lanes.leave()
-                    if other is not None:
-                        self._loop.enqueue(other, None)
+                self._run_some(lanes)
             finally:
-                self._lane_lock.release()
+                other = lanes.leave(self)
+                if other is not None:
+                    self._loop.enqueue(other, None)
+        if lanes.may_end(self):
+            self._on_end()
+
+    def _run_some(self, lanes: Lanes) -> None:
+        """Run oneway calls until there are no more, or until somebody else has waited enough."""
+        lane = self._lane
+        n_calls = 0
+        while lane and not (n_calls >= _TURN_CALLS and lanes.are_full):
+            self._handle(lane.popleft())
+            n_calls += 1
+
+    def finish_oneway(self) -> None:
+        """Run the oneway calls that wait, unless the loop gives them up."""
+        lane = self._lane
+        while lane and self._loop.now() < self._loop.gives_up_at:
+            self._handle(lane.popleft())
+        if lane:
+            from pyroipc import logs
+
+            logs.get("server").warning(
+                "%d oneway calls were dropped, because the daemon stopped", len(lane)
+            )
+            lane.clear()
 
     # --- out -------------------------------------------------------------------------------------
 
-    def _put(self, data: Encoded) -> None:
+    def put(self, data: Encoded) -> None:
         """Send something as far as it goes, and keep the rest; any thread."""
-        self._backlog.append(data)
-        self.flush()
+        self.backlog.append(data)
+        self.flush(_SENDING_SECONDS)
 
-    def flush(self) -> None:
-        """Send what was kept, as far as that goes without waiting; any thread."""
+    def flush(self, patience: float = 0.0) -> None:
+        """Send what was kept, as far as that goes without waiting; any thread.
+
+        Args:
+            patience: how long to wait for another thread that is just sending, in seconds.
+        """
         session = self._session
         channel = session.channel
-        backlog = self._backlog
+        backlog = self.backlog
         while (backlog or channel.unsent) and not self.has_ended:
-            if not session.sending.acquire(blocking=False):
+            if not session.sending.acquire(timeout=patience):
                 self._loop.look_again(self)
                 return
             try:
@@ -278,14 +342,14 @@ class Visitor(Runner):
                 if not channel.send_what_goes(parts):
                     self._owe(made_progress=channel.offset != before)
                     return
-            except ConnectionClosedError:
+            except BREAKING:
                 backlog.clear()  # whoever reads finds out why
-                return
+                break
             finally:
                 session.sending.release()
         if self.owes_since is not None:
             self.owes_since = None
-            self._loop.watch(self)
+            self._resume()
 
     def _owe(self, *, made_progress: bool) -> None:
         """Read nothing more from a client that does not take what it was sent."""
@@ -300,19 +364,54 @@ class Visitor(Runner):
         if message.kind == REQUEST and not message.flags & ONEWAY:
             self._session.answer(refusal(message.request_id, error))
 
-    def dismiss(self, reason: str) -> None:
-        """Say goodbye, without waiting for the client to hear it."""
-        self._session.leave(reason)
+    def dismiss(self, reason: str, *, busy: bool = False) -> None:
+        """Say goodbye, without waiting for the client to hear it.
+
+        Args:
+            reason: for people.
+            busy: some call of this client was begun and is not answered.
+        """
+        self._session.leave(reason, busy=busy)
         self.has_ended = True
 
     def end(self) -> None:
-        """Let everything go that lived as long as this client; may run code of the user's."""
+        """Let everything go that lived as long as this client; may run code of the user's.
+
+        Only once. If a thread runs oneway calls of this client, it lets go what they may use.
+        """
         self.has_ended = True
-        self._backlog.clear()
+        self.backlog.clear()
         try:
-            self._on_end()
+            if self._loop.lanes.end(self):
+                self._on_end()
         finally:
-            self._session.close()
+            self._close()
+
+    def _close(self) -> None:
+        """Close the connection, when no other thread is in the middle of receiving or sending."""
+        session = self._session
+        try:
+            # What was sent arrives only if nothing is left that was not received.
+            raw = getattr(session.channel.sock, "raw", session.channel.sock)
+            for _ in range(_DISCARDS_MAX):
+                if not raw.recv(_DISCARD_BYTES, MSG_DONTWAIT):
+                    break
+        except OSError:
+            pass
+        try:
+            session.channel.sock.shutdown(2)  # whoever waits for it wakes up
+        except OSError:
+            pass
+        locks = [lock for lock in (session.lead, session.sending) if lock.acquire(timeout=1.0)]
+        try:
+            session.close()
+        finally:
+            for lock in locks:
+                lock.release()
+
+    def give_up(self, error: OSError) -> None:
+        """End the connection because this machine cannot serve it."""
+        self._fail(ConnectionClosedError(f"the connection cannot be served: {error}"))
 
     def cut_off(self, why: str) -> None:
         """End the connection of a client that takes too long."""

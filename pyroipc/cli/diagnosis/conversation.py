@@ -1,0 +1,183 @@
+"""A conversation with a daemon: how it is opened as a proxy would, and why that does not work."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from pyroipc.cli.diagnosis import certificates, strangers
+from pyroipc.cli.diagnosis.findings import NO_CONVERSATION, WRONG_HERE, told
+from pyroipc.client import connecting
+from pyroipc.errors import PyroError, SecurityError
+from pyroipc.transports import descriptors, table
+from pyroipc.transports.trust import identify_peer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ssl
+    from typing import Any
+
+    from pyroipc.cli.diagnosis.findings import Findings
+    from pyroipc.client.session import Session
+    from pyroipc.location import Location
+    from pyroipc.settings import Settings
+
+_PLAIN_WELCOME = (
+    "the two ends are not set up alike: set SSL and HMAC_KEY (PYRO_SSL, PYRO_HMAC_KEY) either on "
+    "both or on none"
+)
+
+
+def converse(
+    location: Location, host: str, settings: Settings, findings: Findings, deadline: float
+) -> Session | None:
+    """Connect as a proxy does, and open a conversation.
+
+    Args:
+        location: an address that accepts connections.
+        host: the host in the URI, which the certificate of the server must name.
+        settings: say what protects the connection.
+        findings: are added to.
+        deadline: for all of it, and for finding out who is there if it does not work.
+
+    Returns:
+        A session, which the caller closes; None: none could be had.
+    """
+    now = monotonic()
+    attempt = _Attempt(location, host, settings, findings)
+    try:
+        return attempt.open(now + (deadline - now) / 2)
+    except PyroError as error:
+        attempt.explain(error, deadline)
+        return None
+
+
+class _Attempt:
+    """One connection, made piece by piece, so that it is known which piece does not fit."""
+
+    def __init__(
+        self, location: Location, host: str, settings: Settings, findings: Findings
+    ) -> None:
+        self._location = location
+        self._host = host
+        self._settings = settings
+        self._findings = findings
+        self._step = "settings"
+
+    def open(self, deadline: float) -> Session:
+        """Connect, put the coats on, and say hello.
+
+        Raises:
+            PyroError: one of these did not work.
+        """
+        settings = self._settings
+        tls = None if self._location.is_unix else connecting.client_tls(settings)
+        key = connecting.key_of(None, settings)
+        self._step = "connect"
+        raw = table.connect(self._location, connecting.options_of(settings), deadline)
+        try:
+            peer = identify_peer(raw)
+            sock: Any = self._encrypted(raw, tls, deadline)
+            sock = self._signed(sock, key, deadline)
+            self._step = "hello"
+            session = connecting.open_session(sock, peer, settings, served=False)
+        except BaseException:
+            descriptors.close(raw)
+            raise
+        try:
+            session.open(deadline)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def _encrypted(self, sock: Any, context: ssl.SSLContext | None, deadline: float) -> Any:
+        self._step = "tls"
+        if context is None:
+            if not self._location.is_unix:
+                self._findings.ok("tls", "not used: the setting SSL is off here", used=False)
+            return sock
+        from pyroipc.transports.coated import CoatedSocket
+        from pyroipc.transports.tls import TlsCoat
+
+        coat = TlsCoat(context, server_side=False, server_hostname=self._host)
+        coated = CoatedSocket(sock, coat)
+        coated.handshake(deadline)
+        facts = certificates.describe(coat.getpeercert() or {})
+        cipher = coat.cipher()
+        self._findings.ok(
+            "tls",
+            f"{coat.version()}, {cipher[0] if cipher else 'unknown cipher'}; "
+            f"{certificates.in_words(facts)}",
+            used=True,
+            version=coat.version(),
+            cipher=cipher[0] if cipher else None,
+            certificate=facts,
+        )
+        if certificates.ends_soon(facts):
+            self._findings.warn(
+                "tls",
+                f"the certificate of the server expires in {facts['days_left']} days",
+                "have it renewed before",
+            )
+        return coated
+
+    def _signed(self, sock: Any, key: bytes, deadline: float) -> Any:
+        self._step = "hmac"
+        if not key:
+            self._findings.ok("hmac", "not used: no HMAC_KEY is set here", used=False)
+            return sock
+        from pyroipc.transports.coated import CoatedSocket
+        from pyroipc.transports.seal import SealCoat
+
+        sealed = CoatedSocket(sock, SealCoat(key, server_side=False))
+        sealed.handshake(deadline)
+        self._findings.ok("hmac", "both ends have the same HMAC key", used=True)
+        return sealed
+
+    def explain(self, error: PyroError, deadline: float) -> None:
+        """Note why there is no conversation, and who is there instead."""
+        findings = self._findings
+        if self._step == "settings":
+            findings.fail_by("settings", WRONG_HERE, error)
+            return
+        findings.fail_by(self._step, NO_CONVERSATION, error)
+        if self._step == "tls" and isinstance(error, SecurityError):
+            self._show_certificate(deadline)
+        speaker = strangers.listen_to(self._location, self._settings, deadline)
+        advice = _PLAIN_WELCOME if speaker.name == "welcome" else speaker.advice
+        findings.fail(
+            "protocol", NO_CONVERSATION, f"there is {speaker.text}", advice, speaker=speaker.name
+        )
+        findings.check_by_hand(
+            "what do the logs of both ends say? PYRO_LOGLEVEL=DEBUG PYRO_LOGFILE={stderr}",
+            "have both ends the same version of pyroipc? pyroipc --version",
+            "are they set up alike? compare the output of pyroipc config --changed",
+            f"what comes over the wire? {self._by_netcat()}",
+        )
+
+    def _show_certificate(self, deadline: float) -> None:
+        now = monotonic()
+        end = now + max(0.0, deadline - now) / 2
+        facts = certificates.describe_untrusted(self._location, self._settings, end)
+        if facts:
+            text = f"the server shows a {certificates.in_words(facts)}"
+            self._findings.fail("tls", NO_CONVERSATION, text, certificate=facts)
+
+    def _by_netcat(self) -> str:
+        location = self._location
+        if location.is_unix:
+            return f"nc -U {location.sockname}"
+        return f"nc {location.host} {location.port}"
+
+
+def lost(step: str, exit_status: int, error: Exception, findings: Findings) -> None:
+    """Note that a conversation ended at a step."""
+    text, advice = told(error)
+    findings.fail(
+        step,
+        exit_status,
+        f"{type(error).__name__}: {text}",
+        advice,
+        "the log of the daemon's program says more (PYRO_LOGLEVEL=DEBUG)",
+        error=type(error).__name__,
+    )

@@ -1,0 +1,208 @@
+"""``pyroipc echo``: a daemon with an object that answers calls, to try a network or a client with.
+
+It is Pyro's test echo server: the same object id, the same members. :class:`EchoServer` can be
+registered in any daemon.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+import pyroipc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    import ssl
+    from collections.abc import Callable, Iterator
+
+    from pyroipc.settings import Settings
+
+OBJECT_NAME = "test.echoserver"
+"""The id under which the object is registered."""
+_SLOW_SECONDS = 5.0
+
+
+@pyroipc.expose
+class EchoServer:
+    """The object: answers calls of all kinds.
+
+    Args:
+        on_shutdown: called when a client calls :meth:`shutdown`; None: nothing happens then.
+
+    While :attr:`verbose` is true each call is printed.
+    """
+
+    def __init__(self, on_shutdown: Callable[[], None] | None = None) -> None:
+        self._on_shutdown = on_shutdown
+        self._verbose = False
+        self._ended = threading.Event()  # slow methods wait for it, and for nothing else
+
+    def echo(self, message: object) -> object:
+        """Return the message."""
+        self._say(f"echo: {message!r}")
+        return message
+
+    def error(self) -> None:
+        """Raise an exception.
+
+        Raises:
+            ValueError: always.
+        """
+        self._say("error: raising an exception")
+        raise ValueError("this is the generated error from echoserver error() method")
+
+    def error_with_text(self) -> None:
+        """Raise an exception with a message.
+
+        Raises:
+            ValueError: always.
+        """
+        self._say("error_with_text: raising an exception")
+        raise ValueError("the message of the error")
+
+    @pyroipc.oneway
+    def oneway_echo(self, message: object) -> str:
+        """Take the message; the caller does not wait."""
+        self._say(f"oneway_echo: {message!r}")
+        return "bogus return value"
+
+    def slow(self) -> str:
+        """Return a message after five seconds."""
+        self._wait("slow")
+        return "Finally, an answer!"
+
+    @pyroipc.oneway
+    def oneway_slow(self) -> str:
+        """Wait for five seconds; the caller does not."""
+        self._wait("oneway_slow")
+        return "bogus return value"
+
+    def generator(self) -> Iterator[str]:
+        """Give three items, one by one."""
+        yield "one"
+        yield "two"
+        yield "three"
+
+    def nan(self) -> float:
+        """Return the number that is none."""
+        return float("nan")
+
+    def inf(self) -> float:
+        """Return infinity."""
+        return float("inf")
+
+    def __dunder__(self) -> str:
+        """Return a text: a name like this one may be called."""
+        return "should be allowed (dunder)"
+
+    def _private(self) -> str:
+        return "should not be allowed"
+
+    def shutdown(self) -> None:
+        """End the echo server."""
+        self._say("shutting down")
+        self._ended.set()
+        if self._on_shutdown is not None:
+            self._on_shutdown()
+
+    @property
+    def verbose(self) -> bool:
+        """Whether each call is printed."""
+        return self._verbose
+
+    @verbose.setter
+    def verbose(self, verbose: bool) -> None:
+        self._verbose = bool(verbose)
+
+    def _wait(self, method: str) -> None:
+        self._say(f"{method}: waiting a bit...")
+        self._ended.wait(_SLOW_SECONDS)
+        self._say(f"{method}: returning result")
+
+    def _say(self, text: str) -> None:
+        if self._verbose:
+            encoding = sys.stdout.encoding or "ascii"
+            shown = text.encode(encoding, "backslashreplace").decode(encoding)
+            print(f"{time.asctime()} - {shown}", flush=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this subcommand to its parser."""
+    parser.add_argument("-H", "--host", help="where to listen (default: the setting HOST)")
+    parser.add_argument("-p", "--port", type=int, default=0, help="default: any free one")
+    parser.add_argument("-u", "--unixsocket", metavar="PATH", help="listen at a unix socket")
+    parser.add_argument("--nathost", help="the host that is published for clients behind a router")
+    parser.add_argument("--natport", type=int, help="the port that is published for them")
+    parser.add_argument(
+        "-s", "--servertype", choices=("thread", "multiplex"), help="default: as the settings say"
+    )
+    parser.add_argument("--cert", metavar="FILE", help="use TLS, with this certificate")
+    parser.add_argument("--key", metavar="FILE", help="its private key, if not in the same file")
+    parser.add_argument(
+        "--cacerts", metavar="PATH", help="let in only clients whose certificate these have signed"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="print each call")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until a client calls ``shutdown``, or a signal ends the process.
+
+    Raises:
+        PyroError: the address cannot be listened at, or a file cannot be used.
+    """
+    from pyroipc.settings import config
+
+    settings = config.copy()
+    if options.servertype:
+        settings.SERVERTYPE = options.servertype
+    try:
+        daemon = pyroipc.Daemon(
+            options.host,
+            options.port,
+            options.unixsocket,
+            options.nathost,
+            options.natport,
+            tls=_tls(options, settings),
+            settings=settings,
+        )
+    except ValueError as error:  # options that do not go together
+        print(f"pyroipc echo: {error}", file=sys.stderr)
+        return 1
+    with daemon:
+        echo = EchoServer(daemon.shutdown)
+        echo.verbose = options.verbose
+        uri = daemon.register(echo, OBJECT_NAME)
+        if options.verbose or not options.quiet:
+            _announce(daemon, uri, settings)
+        daemon.requestLoop()
+    return 0
+
+
+def _tls(options: argparse.Namespace, settings: Settings) -> ssl.SSLContext | None:
+    """Return the TLS context that the options ask for; None: as the settings say."""
+    if not options.cert:
+        return None
+    from pyroipc.transports.tls_contexts import server_context
+
+    return server_context(
+        options.cert,
+        key=options.key or "",
+        password=settings.SSL_SERVERKEYPASSWD,
+        authorities=options.cacerts or settings.SSL_CACERTS,
+        require_client_certificate=bool(options.cacerts) or settings.SSL_REQUIRECLIENTCERT,
+    )
+
+
+def _announce(daemon: pyroipc.Daemon, uri: pyroipc.URI, settings: Settings) -> None:
+    print("Starting Pyro's built-in test echo server.")
+    if settings.HMAC_KEY:
+        print("Clients need the HMAC key.")
+    if daemon.natLocationStr:
+        print(f"listening at: {daemon.locationStr}")
+    print(f"object name: {OBJECT_NAME}")
+    print(f"echo uri: {uri}")
+    print("echoserver running.", flush=True)

@@ -1,0 +1,177 @@
+"""Where the parts of a native frame lie, and whether bytes can be one at all.
+
+The layout itself is told in :mod:`pyroipc.wire.native`, which makes frames and reads them.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from pyroipc.errors import MessageTooLargeError, ProtocolError
+from pyroipc.wire.message import (
+    CORRELATION,
+    DEADLINE,
+    GOODBYE,
+    HELLO,
+    KINDS,
+    KNOWN_FLAGS,
+    WELCOME,
+    FullMessage,
+    Limits,
+    Message,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyroipc.wire.message import Buffer
+
+VERSION = 1
+SIGNATURE = b"PYROI" + bytes([VERSION])
+HEADER_BYTES = 36
+HEADER = struct.Struct(">24sIQ")
+"""The constant prefix of plain messages of a kind, the request id, the size of the payload."""
+PREFIX = struct.Struct(">6sBBHHIQ")
+SIZE = struct.Struct(">Q")
+ANNOTATION = struct.Struct(">4sQ")
+_GREETINGS = frozenset((HELLO, WELCOME, GOODBYE))
+
+
+class Layout:
+    """Where the parts of one frame lie, every size checked."""
+
+    __slots__ = (
+        "annotations_bytes",
+        "buffer_sizes",
+        "buffers",
+        "descriptors",
+        "flags",
+        "kind",
+        "payload_bytes",
+        "request_id",
+        "serializer_id",
+        "table_start",
+        "table_stop",
+        "total",
+    )
+
+    def __init__(self, head: bytes | bytearray | memoryview, limits: Limits) -> None:
+        prefix, self.request_id, self.payload_bytes = HEADER.unpack_from(head)
+        (
+            _,
+            self.kind,
+            self.serializer_id,
+            self.flags,
+            self.descriptors,
+            self.buffers,
+            self.annotations_bytes,
+        ) = PREFIX.unpack(prefix)
+        if self.kind not in KINDS:
+            raise ProtocolError(f"unknown kind of message: {self.kind}")
+        if self.flags & ~KNOWN_FLAGS:
+            raise ProtocolError(f"unknown flags: {self.flags & ~KNOWN_FLAGS:#06x}")
+        if self.buffers > limits.buffers:
+            raise MessageTooLargeError(
+                f"message with {self.buffers} out-of-band buffers, at most {limits.buffers}"
+            )
+        self.table_start = (
+            HEADER_BYTES
+            + (16 if self.flags & CORRELATION else 0)
+            + (8 if self.flags & DEADLINE else 0)
+        )
+        self.table_stop = self.table_start + 8 * self.buffers
+        self.buffer_sizes: list[int] = []
+        self.total = self.table_stop + self.annotations_bytes + self.payload_bytes
+        self._check_total(limits)
+
+    def _check_total(self, limits: Limits) -> None:
+        if self.total > limits.message_bytes:
+            raise MessageTooLargeError(
+                f"message of {self.total} bytes, at most {limits.message_bytes} are allowed; "
+                f"{limits.setting} raises this limit"
+            )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing but a payload."""
+        return not (self.annotations_bytes or self.descriptors) and self.table_stop == HEADER_BYTES
+
+    def read_table(self, head: memoryview, limits: Limits) -> None:
+        """Read the sizes of the buffers; ``head`` reaches to ``table_stop``."""
+        self.buffer_sizes = [
+            SIZE.unpack_from(head, self.table_start + 8 * i)[0] for i in range(self.buffers)
+        ]
+        self.total += sum(self.buffer_sizes)
+        self._check_total(limits)
+
+    def message(self, frame: memoryview) -> Message:
+        """Cut the message out of ``frame``, which is complete; its parts are views of it."""
+        annotations_stop = self.table_stop + self.annotations_bytes
+        payload_stop = annotations_stop + self.payload_bytes
+        payload = frame[annotations_stop:payload_stop]
+        if self.is_plain:
+            return Message(self.kind, self.serializer_id, self.flags, self.request_id, payload)
+        correlation_id = None
+        time_limit = None
+        offset = HEADER_BYTES
+        if self.flags & CORRELATION:
+            correlation_id = bytes(frame[offset : offset + 16])
+            offset += 16
+        if self.flags & DEADLINE:
+            time_limit = SIZE.unpack_from(frame, offset)[0] / 1e6
+        buffers = []
+        for n_bytes in self.buffer_sizes:
+            buffers.append(frame[payload_stop : payload_stop + n_bytes])
+            payload_stop += n_bytes
+        return FullMessage(
+            self.kind,
+            self.serializer_id,
+            self.flags,
+            self.request_id,
+            payload,
+            annotations=_annotations(frame[self.table_stop : annotations_stop]),
+            correlation_id=correlation_id,
+            time_limit=time_limit,
+            buffers=buffers,
+            descriptors=self.descriptors,
+        )
+
+
+def _annotations(area: memoryview) -> dict[str, Buffer] | None:
+    if not area:
+        return None
+    annotations: dict[str, Buffer] = {}
+    offset = 0
+    while offset < len(area):
+        if len(area) - offset < ANNOTATION.size:
+            raise ProtocolError("annotations are cut off in the middle of a header")
+        key, n_bytes = ANNOTATION.unpack_from(area, offset)
+        offset += ANNOTATION.size
+        if n_bytes > len(area) - offset:
+            raise ProtocolError("an annotation is longer than the annotations are together")
+        if not key.isascii():
+            raise ProtocolError("an annotation id is not ASCII")
+        annotations[key.decode("ascii")] = area[offset : offset + n_bytes]
+        offset += n_bytes
+    return annotations
+
+
+def may_be_ours(head: bytearray) -> bool:
+    """Say whether these first bytes of a frame can be of this dialect, however few they are.
+
+    The greetings keep their layout in all versions, so that peers of different versions can
+    tell each other what they are.
+    """
+    if not SIGNATURE[:5].startswith(head[:5]):
+        return False
+    return len(head) < 7 or head[5] == VERSION or head[6] in _GREETINGS
+
+
+def foreign(head: bytes) -> str:
+    """Say what the first bytes look like, for people who connected the wrong thing."""
+    if head[:5] == SIGNATURE[:5]:
+        return f"the peer speaks version {head[5]} of the native dialect, this side {VERSION}"
+    if head[:4] == SIGNATURE[:4]:
+        return f"the peer speaks Pyro's protocol version {int.from_bytes(head[4:6], 'big')}"
+    if head[:1] == b"\x16":
+        return "the peer speaks TLS here, and this side does not"
+    return f"these are not bytes of a Pyro peer: {head!r}"
