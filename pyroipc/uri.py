@@ -55,7 +55,9 @@ class URI:
 
     def __init__(self, uri: str | URI, *, ns_port: int = NS_PORT) -> None:
         if isinstance(uri, URI):
-            uri = str(uri)
+            self._protocol, self._object = uri._protocol, uri._object
+            self._location = uri._location
+            return
         if not isinstance(uri, str):
             raise TypeError(
                 f"uri parameter object is of wrong type: {type(uri).__name__}, not a str or a URI"

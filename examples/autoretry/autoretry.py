@@ -54,10 +54,11 @@ def server():
 
 def main():
     settings = pyroipc.config.copy()
-    settings.COMMTIMEOUT = 0.3  # seconds for each try
+    settings.COMMTIMEOUT = 0.5  # seconds for each try
     settings.MAX_RETRIES = 2  # after the first try
     settings.RETRY_SECONDS = 0.01  # the first pause; the next one is twice as long
     with server() as uri, pyroipc.Proxy(uri, settings=settings) as flaky:
+        print("at first:", flaky.calls(), "calls")
         print(flaky.shout("done"), "after", flaky.calls(), "calls")
         print(flaky.shout("again"), "after", flaky.calls(), "calls")
 
@@ -80,6 +81,7 @@ if __name__ == "__main__":
         main()
 
 # Output:
+#   at first: 0 calls
 #   DONE after 3 calls
 #   AGAIN after 6 calls
 #   without retries: too slow

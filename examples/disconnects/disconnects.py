@@ -40,7 +40,7 @@ class Shop(pyroipc.Daemon):
 
 def serve():
     settings = pyroipc.config.copy()
-    settings.COMMTIMEOUT = 0.2  # of a daemon: how long a client may be idle
+    settings.COMMTIMEOUT = 0.5  # of a daemon: how long a client may be idle
     with Shop(settings=settings) as daemon:
         print(daemon.register(Basket, "basket"), daemon.register(Doorman(), "doorman"), flush=True)
         daemon.requestLoop()

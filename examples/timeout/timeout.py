@@ -48,6 +48,8 @@ def server():
 
 def main():
     with server() as uri, pyroipc.Proxy(uri) as gate:
+        print("no limit:", gate.time_limit())
+
         gate._pyroTimeout = 0.2  # seconds, for a whole call
         try:
             gate.pass_through()
@@ -80,6 +82,7 @@ if __name__ == "__main__":
         main()
 
 # Output:
+#   no limit: None
 #   too slow, and what became of it is unknown
 #   opened, and somebody passed: True
 #   passed

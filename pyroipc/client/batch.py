@@ -19,7 +19,7 @@ from pyroipc.protocol.calls import (
     SET_ATTRIBUTE,
     read_refusal,
 )
-from pyroipc.wire.message import BATCH, ERROR, ONEWAY
+from pyroipc.wire.message import BATCH, COMPRESSED, ERROR, ONEWAY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -240,6 +240,8 @@ def read_batch(proxy: Proxy[Any], codec: CallCodec, message: Message) -> BatchRe
         Exception: what went wrong with the batch as a whole.
     """
     take_annotations(proxy, message)
+    if message.flags & COMPRESSED:
+        codec.unpack(message)
     if message.flags & ERROR:
         error: BaseException
         if message.serializer_id == 0:

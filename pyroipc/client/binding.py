@@ -13,6 +13,7 @@ import os
 from threading import Event
 from time import monotonic
 
+from pyroipc.client.calling import is_worth_a_retry, pauses
 from pyroipc.client.manners import Manners, T
 from pyroipc.client.requests import encode_request, read_result
 from pyroipc.client.session import session_for
@@ -86,7 +87,7 @@ class Binding(Manners[T]):
         """
         line = self._pyro_line
         if line is not None:
-            return self._pyro_bind_to(line)
+            return self._pyro_bind_repeatedly(line)
         if self._pyro_known:
             return False
         deadline = self._pyro_deadline()
@@ -102,6 +103,21 @@ class Binding(Manners[T]):
             session.references.metadata[self._pyro_class_key] = facts
             self._pyro_learn(facts)
         return True
+
+    def _pyro_bind_repeatedly(self, line: Line) -> bool:
+        """Bind as often as ``_pyroMaxRetries`` allows, since a call begins with this.
+
+        Raises:
+            CommunicationError: as ``_pyroBind``.
+        """
+        for pause in pauses(self):
+            try:
+                return self._pyro_bind_to(line)
+            except CommunicationError as error:
+                if not is_worth_a_retry(error):
+                    raise
+            Event().wait(pause)
+        return self._pyro_bind_to(line)
 
     def _pyro_bind_to(self, line: Line) -> bool:
         """Do what ``_pyroBind`` does where the object has an address.
@@ -208,7 +224,10 @@ class Binding(Manners[T]):
         self._pyroRelease()
         while True:
             try:
-                self._pyroBind()
+                if self._pyro_line is None:
+                    self._pyroBind()
+                else:
+                    self._pyro_bind_to(self._pyro_line)
             except CommunicationError as error:
                 tries -= 1
                 if tries <= 0 or isinstance(error, ForkedConnectionError):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
+    from pyroipc.client.binding import Binding
     from pyroipc.client.proxy import Proxy
     from pyroipc.client.session import Session
 
@@ -35,7 +36,7 @@ _RETRIED = (ConnectionClosedError, ConnectError, BusyError, TimeoutError)
 _RETRY_SECONDS_MAX = 2.0
 
 
-def pauses(proxy: Proxy[Any]) -> Iterator[float]:
+def pauses(proxy: Binding[Any]) -> Iterator[float]:
     """Yield the pause before each of the retries that a proxy is to make, in seconds."""
     pause = proxy._pyro_settings.RETRY_SECONDS
     for _ in range(proxy._pyroMaxRetries):

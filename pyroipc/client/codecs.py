@@ -75,14 +75,16 @@ class Codecs:
         self._theirs = hello
         for codec in set(self.by_key.values()):
             codec.bind(self._tuned(codec.serializer.name))
-            self._let_compress(codec)
+            self._measure(codec)
 
-    def _let_compress(self, codec: CallCodec) -> None:
-        """Compress what the settings want to be, if the peer can unpack it."""
+    def _measure(self, codec: CallCodec) -> None:
+        """Tell a codec what both ends take: how much, and whether compressed."""
+        limit, compress_from = self._limit_bytes, None
         theirs = self._theirs
-        if self._compress_from is not None and theirs is not None and FEATURE in theirs.features:
-            limit = min(self._limit_bytes, theirs.max_message_bytes or self._limit_bytes)
-            codec.compress(range(max(1, self._compress_from), limit + 1))
+        if theirs is not None:
+            limit = min(limit, theirs.max_message_bytes or limit)
+            compress_from = self._compress_from if FEATURE in theirs.features else None
+        codec.measure(limit, compress_from)
 
     def refer(self, references: References) -> None:
         """Have objects that are registered go as references."""
@@ -108,7 +110,7 @@ class Codecs:
             references = self._references
             take_back = None if references is None else references.take_back
             codec = CallCodec(self._tuned(name), take_back, self._limit_bytes)
-            self._let_compress(codec)
+            self._measure(codec)
             self.by_key[name] = self.by_key[codec.serializer_id] = codec
         return codec
 

@@ -268,7 +268,10 @@ class Conversation:
         self._state = states.after(self._state, states.SEND_HELLO)
         self._ahead = self.next_id()
         parts = (more,) if isinstance(more, bytes) else more
-        self.send([encode_plain(_HELLO, self._ahead, self.hello().encode()), *parts])
+        try:
+            self.send([encode_plain(_HELLO, self._ahead, self.hello().encode()), *parts])
+        except ConnectionClosedError:
+            pass  # what the peer has said before it closed its end comes while we wait
 
     def _greeting_lock(self) -> threading.Lock:
         """Return what is held by whoever says hello; an end that only answers has none."""
@@ -422,7 +425,7 @@ class Conversation:
         )
         try:
             self.send(goodbye, monotonic() + _GOODBYE_SECONDS)
-        except (ConnectionClosedError, TimeoutError, ConversationEndedError):
+        except (*BREAKING, TimeoutError, ConversationEndedError):
             pass  # the peer left first, or does not read: then it finds out otherwise
 
     def broken(self, error: PyroError) -> PyroError:

@@ -22,7 +22,7 @@ from itertools import repeat
 from pyroipc.client import sharing
 from pyroipc.client.conversation import BREAKING, Conversation, ConversationEndedError
 from pyroipc.client.waiters import Waiter
-from pyroipc.errors import ProtocolError, TimeoutError
+from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
 from pyroipc.protocol import state as states
 from pyroipc.protocol.calls import drop_parent, parent_of, refusal
 from pyroipc.transports.stream import PartlySentError, WokenError
@@ -40,6 +40,7 @@ from pyroipc.wire.message import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyroipc.errors import PyroError
     from pyroipc.protocol.calls import Encoded
     from pyroipc.settings import Settings
     from pyroipc.transports.stream import StreamChannel
@@ -117,7 +118,8 @@ class Exchange(Conversation):
         except ConversationEndedError as ended:
             raise ended.error from None
         except BREAKING as error:
-            raise self.broken(error) from None
+            told = self._why(error)
+            raise told from None
         except BaseException:  # a deadline, or a signal handler such as that of Ctrl-C
             self._abandon(request_id)
             raise
@@ -325,7 +327,23 @@ class Exchange(Conversation):
         except ConversationEndedError as ended:
             raise ended.error from None
         except BREAKING as error:
-            raise self.broken(error) from None
+            told = self._why(error)
+            raise told from None
+
+    def _why(self, error: PyroError) -> PyroError:
+        """Note that the stream is of no more use; return what to tell the user.
+
+        To send fails when the peer has closed its end, and then nobody has read yet what it said
+        last: a goodbye, which tells whether calls may be made again.
+        """
+        if isinstance(error, ConnectionClosedError) and not self.is_over:
+            try:
+                self._receive_meanwhile()
+            except ConversationEndedError as ended:
+                return ended.error
+            except BREAKING:
+                pass
+        return self.broken(error)
 
     def answer(self, data: Encoded) -> None:
         """Send the answer to a request; if the peer is gone, the next receive finds out why."""

@@ -17,7 +17,7 @@ from pyroipc.errors import (
 )
 from pyroipc.protocol.blobs import BlobError
 from pyroipc.wire.message import NESTED, ONEWAY, RESPONSE, Message
-from pyroipc.wire.native import JOIN_BYTES, pack_header
+from pyroipc.wire.native import pack_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class RemoteMethod:
             self._take_back(error, args, kwargs)
             raise
         n_bytes = len(payload)
-        if n_bytes > JOIN_BYTES:
+        if n_bytes > codec.plain_bytes:
             return self._call_large(payload, args, kwargs)
         request_id = next(ids) & ID_MASK
         data = pack_header(codec.request_prefix, request_id, n_bytes) + payload
@@ -119,7 +119,7 @@ class RemoteMethod:
             raise
         payload += context[0].request_id.to_bytes(4, "big")
         request_id = next(ids) & ID_MASK
-        if len(payload) > JOIN_BYTES:
+        if len(payload) > codec.plain_bytes:
             data: Encoded = codec.request(request_id, payload, flags=NESTED)
             session.check_size(data)
         else:
@@ -254,7 +254,7 @@ class OnewayMethod(RemoteMethod):
             raise
         n_bytes = len(payload)
         request_id = next(ids) & ID_MASK
-        if n_bytes > JOIN_BYTES:
+        if n_bytes > codec.plain_bytes:
             data: Encoded = codec.request(request_id, payload, flags=ONEWAY)
             session.check_size(data)
         else:

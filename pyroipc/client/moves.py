@@ -17,7 +17,7 @@ from pyroipc.client.calling import open_session
 from pyroipc.client.care import take_care
 from pyroipc.client.crew import workers
 from pyroipc.errors import PyroError
-from pyroipc.wire.message import BLOB, NESTED, ONEWAY
+from pyroipc.wire.message import BLOB, COMPRESSED, NESTED, ONEWAY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ __all__ = ["movable", "move"]
 PENDING = "PENDING"
 """The state of a future that is not done, as concurrent.futures has it."""
 _LEAD_SECONDS = 1.0
-_TIED = NESTED | BLOB | ONEWAY
+_TIED = NESTED | BLOB | ONEWAY | COMPRESSED  # to what the two ends are, or to their state
 _waiting: dict[Session, list[RemoteFuture]] = {}
 _lock = RLock()
 

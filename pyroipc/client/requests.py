@@ -17,6 +17,7 @@ from pyroipc.protocol.calls import check_annotations, read_refusal
 from pyroipc.wire.message import (
     BATCH,
     BLOB,
+    COMPRESSED,
     CORRELATION,
     DEADLINE,
     ERROR,
@@ -26,7 +27,7 @@ from pyroipc.wire.message import (
     STREAM,
     Message,
 )
-from pyroipc.wire.native import JOIN_BYTES, pack_header
+from pyroipc.wire.native import pack_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ __all__ = [
     "waiting",
 ]
 
-_RESPONSE_FLAGS = ERROR | CORRELATION | DEADLINE | STREAM | BATCH
+_RESPONSE_FLAGS = ERROR | CORRELATION | DEADLINE | STREAM | BATCH | COMPRESSED
 
 
 # --- out ---------------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ def encode_request(
             correlation_id = context.correlation_bytes = _new_chain()
     time_limit = proxy._pyroTimeout
     plain = not (annotations or flags or own or correlation_id) and time_limit is None
-    if plain and len(payload) <= JOIN_BYTES:
+    if plain and len(payload) <= codec.plain_bytes:
         return pack_header(codec.request_prefix, request_id, len(payload)) + payload
     check_annotations(annotations)
     if own:
@@ -258,6 +259,8 @@ def read_result(proxy: Proxy[Any], session: Session, codec: CallCodec, message: 
             f"the answer is encoded with serializer {message.serializer_id}, "
             f"the request was with {codec.serializer.id}"
         )
+    if message.flags & COMPRESSED:
+        codec.unpack(message)
     if message.flags & ERROR:
         from pyroipc.protocol.remote_errors import load_error  # when first needed
 

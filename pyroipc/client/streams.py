@@ -25,7 +25,7 @@ from pyroipc.errors import (
     TimeoutError,
 )
 from pyroipc.protocol.calls import DAEMON_NAME
-from pyroipc.wire.message import CREDIT, END, ERROR, ONEWAY, STREAM
+from pyroipc.wire.message import COMPRESSED, CREDIT, END, ERROR, ONEWAY, STREAM
 from pyroipc.wire.native import encode_plain, plain_prefix
 
 TYPE_CHECKING = False
@@ -160,6 +160,8 @@ class RemoteIterator:
             SerializeError: they cannot be decoded.
             ProtocolError: they are not those that come next.
         """
+        if message.flags & COMPRESSED:
+            self._codec.unpack(message)
         try:
             data: Any = self._codec.loads(message.payload)
         except Exception as failure:
@@ -192,6 +194,8 @@ class RemoteIterator:
             Exception: what the remote iterator raised.
         """
         error = None
+        if message.flags & COMPRESSED:
+            self._codec.unpack(message)
         if message.flags & ERROR:
             from pyroipc.protocol.remote_errors import load_error  # when first needed
 
@@ -215,9 +219,22 @@ class RemoteIterator:
             if self._chunks.error is not None:
                 self._resume(self._chunks.error)
             self._give_credit(self._items.end)
-            if not self._session.await_sink(self._chunks, self._deadline()):
+            if not self._await_arrival():
                 raise TimeoutError("no item of the stream came in time")
         return not self._is_over
+
+    def _await_arrival(self) -> bool:
+        """Wait until there is something to look at; False if time ran out.
+
+        Raises:
+            ConnectionClosedError: nothing will come, and there is no way to connect again.
+        """
+        try:
+            return self._session.await_sink(self._chunks, self._deadline())
+        except ConnectionClosedError:
+            if self._proxy._pyro_line is None or self._chunks.error is None:
+                raise
+            return True  # it is asked for over another connection
 
     def _resume(self, error: PyroError) -> None:
         """Ask for the rest of the stream over another conversation, if there is one.

@@ -25,7 +25,7 @@ from pyroipc.wire.message import (
     RESPONSE,
     FullMessage,
 )
-from pyroipc.wire.native import JOIN_BYTES, encode, plain_prefix
+from pyroipc.wire.native import HEADER_BYTES, JOIN_BYTES, encode, plain_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,15 +87,22 @@ class CallCodec:
         """Told the function and the arguments with which something was encoded, or failed to be,
         that is not sent."""
         self.plain_bytes = JOIN_BYTES
-        """Up to how large a payload is sent as it is, joined to its header."""
+        """Up to how large a payload is sent as it is, joined to its header and not measured."""
         self._limit_bytes = limit_bytes
         self._compress: range = _NEVER
         self.bind(serializer)
 
-    def compress(self, sizes: range) -> None:
-        """Compress payloads of these sizes from now on."""
-        self._compress = sizes
-        self.plain_bytes = min(JOIN_BYTES, sizes.start - 1)
+    def measure(self, limit_bytes: int, compress_from: int | None) -> None:
+        """Take note of what the peer takes.
+
+        Args:
+            limit_bytes: how large a message may be, also when it is unpacked.
+            compress_from: compress payloads of so many bytes or more; None: none.
+        """
+        self.plain_bytes = min(JOIN_BYTES, limit_bytes - HEADER_BYTES)
+        if compress_from is not None:
+            self._compress = range(max(1, compress_from), limit_bytes + 1)
+            self.plain_bytes = min(self.plain_bytes, self._compress.start - 1)
 
     def compressed(self, flags: int, payload: Buffer) -> tuple[int, Buffer]:
         """Return the flags and the payload of a message, compressed if that is wanted.

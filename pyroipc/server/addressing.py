@@ -20,7 +20,7 @@ class Addressed:
     """The base of a daemon: its addresses, if it has any."""
 
     _listening: Listening | None = None
-    _service: object
+    _service: Any
     _closed: bool
 
     def _uri(self, object_id: str, *, nat: bool = True) -> URI:

@@ -12,9 +12,10 @@ unix socket the processes of our own user id, and of those that were named.
 from __future__ import annotations
 
 import os
+import threading
 
 from pyroipc.client.connecting import is_unix, key_of, open_session, options_of, server_tls, tls_of
-from pyroipc.errors import DaemonError, ForkedConnectionError
+from pyroipc.errors import DaemonError, ForkedConnectionError, PyroError
 from pyroipc.location import Location
 from pyroipc.server.loops.network import NetworkLoop
 from pyroipc.server.loops.overload import Times
@@ -77,7 +78,7 @@ class Asked:
             PyroError: an address is no address.
             ValueError: a unix socket and a port were given.
         """
-        more = [Location.parse(text, zero_port=True, part_of="address") for text in self.listen]
+        more = [_parsed(text) for text in self.listen]
         if self.unixsocket is not None:
             if self.host is not None or self.port:
                 raise ValueError(
@@ -170,6 +171,7 @@ class Listening:
         self._daemon = daemon
         self._access = access
         self._pid = os.getpid()
+        self._making = threading.RLock()  # a signal handler may want the loop at any moment
         self._loop: NetworkLoop | None = None
         self.listeners = _listen(asked.locations(daemon.settings), daemon.settings)
         try:
@@ -203,10 +205,11 @@ class Listening:
                 "this daemon listens in the parent process, from which this one was forked; make "
                 "the daemon after the fork"
             )
-        if self._loop is None:
-            self._enter(_make_loop(self._daemon))
-        assert self._loop is not None
-        return self._loop
+        with self._making:
+            if self._loop is None:
+                self._enter(_make_loop(self._daemon))
+            assert self._loop is not None
+            return self._loop
 
     def join(self, loop: NetworkLoop) -> None:
         """Have the loop of another daemon serve this daemon's clients."""
@@ -254,8 +257,8 @@ class Listening:
 
     def drain(self) -> None:
         """Stop serving when the calls that run have finished."""
-        if self._loop is not None:
-            self._loop.drain()
+        if self._pid == os.getpid():
+            self.loop.drain()
 
     def _welcome(self, sock: socket.socket, loop: NetworkLoop) -> Visitor | None:
         """Make what serves a client; None: it is not let in."""
@@ -296,6 +299,18 @@ class Listening:
                 source=self,
                 stacklevel=1,
             )
+
+
+def _parsed(text: str) -> Location:
+    """Read one of the addresses to listen at.
+
+    Raises:
+        PyroError: it is none.
+    """
+    try:
+        return Location.parse(text, zero_port=True, part_of="address")
+    except PyroError as error:
+        raise PyroError(f"cannot listen at {text!r}: {error}") from None
 
 
 def _listen(locations: Sequence[Location], settings: Settings) -> list[Listener]:

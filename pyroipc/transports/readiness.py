@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
         def fileno(self) -> int:
             """Return the number of the descriptor."""
+            ...
 
 
 READ = 1
@@ -115,6 +116,23 @@ def _close_in_child() -> None:
 
 
 descriptors.forget_in_children(_close_in_child)
+
+
+def unsent_bytes(sock: HasFileno) -> int:
+    """Return how much the kernel has of what was sent and the other end has not taken.
+
+    A socket only counts as writable when a good part of its buffer is free, so this tells much
+    earlier that somebody who reads slowly does read. 0 where the system does not say it.
+    """
+    try:
+        import fcntl
+        import struct
+        import termios
+
+        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except (ImportError, AttributeError, OSError, ValueError):
+        return 0
+    return int(struct.unpack("i", answer)[0])
 
 
 class _Epoll:

@@ -94,6 +94,8 @@ class SendingHalf:
         Raises:
             PartlySentError: it did.
         """
+        if self.has_pending is not None:
+            return self._begin_in_coat(data)
         try:
             # Up to the end of this block there is no call after which a signal handler could run.
             for self._sent in map(self._send, (data,), (MSG_DONTWAIT,)):
@@ -106,11 +108,35 @@ class SendingHalf:
         except OSError as error:
             if not would_block(error):
                 raise_translated(error)
-            if not self._is_committed:
-                return False
-            self.unsent = [data]
-            self.offset = 0
+            return False
         raise PartlySentError
+
+    def _begin_in_coat(self, data: bytes) -> bool:
+        """Do the same through a coat, within which a signal handler may raise.
+
+        What the coat has taken by then has to be given again, so it is put by before.
+
+        Raises:
+            PartlySentError: not all was sent.
+        """
+        self.unsent, self.offset = [data], 0
+        try:
+            self._send_some([data])
+        except OSError as error:
+            self.unsent = ()
+            raise_translated(error)
+        finally:
+            # No call may stand between these: a signal handler could raise there.
+            self.offset += self._sent
+            self._sent = 0
+            if not self.offset and not self._is_committed:
+                self.unsent = ()
+        if not self.unsent:
+            return False
+        if self.offset < len(data):
+            raise PartlySentError
+        self.unsent = ()
+        return True
 
     @property
     def _is_committed(self) -> bool:

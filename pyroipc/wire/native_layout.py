@@ -33,6 +33,7 @@ HEADER = struct.Struct(">24sIQ")
 PREFIX = struct.Struct(">6sBBHHIQ")
 SIZE = struct.Struct(">Q")
 ANNOTATION = struct.Struct(">4sQ")
+_SEALED = b"PYROH"  # how the connection of a peer begins that uses an HMAC key
 _GREETINGS = frozenset((HELLO, WELCOME, GOODBYE))
 
 
@@ -170,6 +171,8 @@ def foreign(head: bytes) -> str:
     """Say what the first bytes look like, for people who connected the wrong thing."""
     if head[:5] == SIGNATURE[:5]:
         return f"the peer speaks version {head[5]} of the native dialect, this side {VERSION}"
+    if head[:5] == _SEALED:
+        return "the peer uses an HMAC key, and this side does not"
     if head[:4] == SIGNATURE[:4]:
         return f"the peer speaks Pyro's protocol version {int.from_bytes(head[4:6], 'big')}"
     if head[:1] == b"\x16":

@@ -587,7 +587,7 @@ def test_settings_choose_the_serializers():
     with hosted({"thing": Thing()}) as (sock, _):
         with Proxy("thing", connected_socket=sock, settings=settings) as proxy:
             assert proxy.echo((1,)) == (1,)
-            assert proxy._pyro_codec().serializer.name == "json"
+            assert proxy._pyro_codec(proxy._pyro_connected()).serializer.name == "json"
 
 
 def test_unknown_serializers_are_named():

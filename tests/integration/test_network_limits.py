@@ -96,9 +96,9 @@ def test_a_client_that_trickles_holds_up_itself(server):
 def test_a_client_that_takes_no_answer_is_cut_off(server):
     with gated(server, WRITE_TIMEOUT=0.2) as (served, _), raw_client(served) as deaf:
         with served.proxy("gate") as proxy:
+            proxy.echo(0)
             deaf.send(call_frame(2, "letters", 16 << 20, object_id="gate"))
             deaf.send(b"".join(call_frame(i, "echo", i, object_id="gate") for i in range(3, 100)))
-            await_clients(served.daemon, 2)
             assert max(seconds_of(proxy.echo) for _ in range(50)) < 1
             await_clients(served.daemon, 1)
             assert proxy.echo(1) == 1
@@ -224,18 +224,17 @@ def test_oneway_calls_that_take_long_leave_threads_for_others():
 
 @both_servers
 def test_idle_clients_go_and_busy_ones_stay(server):
-    with gated(server, COMMTIMEOUT=0.3) as (served, gate), raw_client(served) as idle:
-        with raw_client(served) as busy:
-            busy.send(call_frame(2, "hold", "kept", object_id="gate"))
-            gate.await_entered()
-            if server == "thread":  # else nobody looks while the only thread runs a call
-                assert is_closed(idle.sock)
-            else:
-                pause = threading.Event()
-                pause.wait(0.6)
-            gate.opened.set()
-            assert busy.expect(RESPONSE).request_id == 2
+    with gated(server, COMMTIMEOUT=0.3) as (served, gate), contextlib.ExitStack() as stack:
+        idle, busy = (stack.enter_context(raw_client(served)) for _ in range(2))
+        busy.send(call_frame(2, "hold", "kept", object_id="gate"))
+        gate.await_entered()
+        if server == "thread":  # else nobody looks while the only thread runs a call
             assert is_closed(idle.sock)
+        else:
+            threading.Event().wait(0.6)
+        gate.opened.set()
+        assert busy.expect(RESPONSE).request_id == 2
+        assert is_closed(idle.sock)
 
 
 # ------------------------------------------------------------------- no more descriptors
@@ -277,19 +276,21 @@ def starved(limit):
 def test_a_daemon_without_descriptors_waits_quietly_and_recovers(server):
     factory, gate = starved(4)
     options = settings(SERVERTYPE=server)
-    with child_serving({"gate": gate}, factory=factory, settings=options) as served:
-        with served.proxy("gate") as proxy:
-            assert proxy.echo(1) == 1
-            with crowd(served, 10):
-                cpu = CpuTime(served.child.pid)
-                assert proxy.echo(2) == 2  # who is connected is served
-                assert cpu.share_after(1.0) < 0.1
-                assert 1 <= proxy.logged() <= 4
-                with served.proxy("gate") as late, pytest.raises(CommunicationError):
-                    late._pyroTimeout = 0.2
-                    late.echo(3)
-            with served.proxy("gate") as new:
-                assert seconds_of(lambda: new.echo(4)) < 1
+    with contextlib.ExitStack() as stack:
+        host = child_serving({"gate": gate}, factory=factory, settings=options)
+        served = stack.enter_context(host)
+        proxy = stack.enter_context(served.proxy("gate"))
+        assert proxy.echo(1) == 1
+        with crowd(served, 10):
+            cpu = CpuTime(served.child.pid)
+            assert proxy.echo(2) == 2  # who is connected is served
+            assert cpu.share_after(1.0) < 0.1
+            assert 1 <= proxy.logged() <= 4
+            with served.proxy("gate") as late, pytest.raises(CommunicationError):
+                late._pyroTimeout = 0.2
+                late.echo(3)
+        with served.proxy("gate") as new:
+            assert seconds_of(lambda: new.echo(4)) < 1
 
 
 # ------------------------------------------------------------------- come and go

@@ -177,7 +177,10 @@ def test_members_that_the_new_daemon_has():
 
 
 class Leaving:
-    """A peer that answers the introduction, takes some calls, and then says goodbye."""
+    """A peer that answers the introduction, takes some calls, and says goodbye when it is let.
+
+    Meanwhile another one may listen at its port.
+    """
 
     def __init__(self, n_calls, goodbye):
         import socket
@@ -186,6 +189,7 @@ class Leaving:
         self.port = self.listener.getsockname()[1]
         self.uri = f"PYRO:thing@127.0.0.1:{self.port}"
         self.taken = []
+        self.go = threading.Event()
         self._n_calls, self._goodbye = n_calls, goodbye
         self.worker = Worker(self._serve)
 
@@ -207,6 +211,7 @@ class Leaving:
                         continue
                 peer.send(answer_to(message))
             self.listener.close()
+            assert self.go.wait(PATIENCE)
             peer.send(plain(GOODBYE, 0, self._goodbye, 0))
 
 
@@ -240,9 +245,11 @@ def test_futures_go_to_the_next_daemon_as_they_were_sent(watched):
     if watched:
         for future in futures:
             future.add_done_callback(lambda future: called.append(future.result()))
-    leaving.worker.result()
+    wait_until(lambda: leaving.listener.fileno() < 0, "all calls were taken")
     echo = Echo()
     with serving({"thing": echo}, port=leaving.port):
+        leaving.go.set()
+        leaving.worker.result()
         assert [future.result(PATIENCE) for future in futures] == [[i] for i in range(50)]
         assert echo.seen == [[i] for i in range(50)]
         assert leaving.taken == echo.seen
@@ -255,6 +262,7 @@ def test_futures_when_there_is_no_next_daemon():
     leaving = Leaving(3, b"left: for good")
     proxy = json_proxy(leaving.uri)
     futures = [proxy.echo.submit(i) for i in range(3)]
+    leaving.go.set()
     leaving.worker.result()
     for future in futures:
         with pytest.raises(ConnectError) as caught:
@@ -265,12 +273,12 @@ def test_futures_when_there_is_no_next_daemon():
 @pytest.mark.parametrize("how", ["call", "future", "batch"])
 def test_what_may_have_begun_is_not_made_again(how):
     leaving = Leaving(1, b"busy: in the middle of it")
+    leaving.go.set()
     proxy = json_proxy(leaving.uri)
     if how == "batch":
         batch = BatchProxy(proxy)
         batch.echo(1)
         call = batch
-        leaving.taken = []
     elif how == "future":
         call = lambda: proxy.echo.submit(1).result(PATIENCE)  # noqa: E731
     else:
@@ -291,6 +299,7 @@ def test_a_future_is_cancelled_before_it_has_moved():
     proxy = json_proxy(leaving.uri)
     futures = [proxy.echo.submit(i) for i in range(2)]
     assert futures[0].cancel()
+    leaving.go.set()
     leaving.worker.result()
     echo = Echo()
     with serving({"thing": echo}, port=leaving.port):
@@ -405,6 +414,19 @@ def test_retries_outlast_a_daemon_that_is_not_there(submit):
         proxy._pyroRelease()
 
 
+def test_retries_begin_with_the_first_use_of_a_member():
+    """Connecting, and learning what there is, belongs to the call."""
+    with serving({"thing": Thing()}) as first:
+        uri = first.uri()
+    call = Worker(lambda: retrying(uri, 1000).echo(5))
+    with daemon_again(first, {"thing": Thing()}):
+        assert call.result() == 5
+    with pytest.raises(ConnectError):
+        retrying(uri, 3).echo(6)
+    with pytest.raises(ConnectionClosedError, match="failed to reconnect"):
+        retrying(uri, 1000)._pyroReconnect(tries=1)  # it counts for itself
+
+
 @pytest.mark.parametrize("submit", [False, True])
 def test_retries_come_to_an_end(submit):
     with serving({"thing": Thing()}) as first:
@@ -458,14 +480,14 @@ def test_retries_when_the_daemon_is_busy(submit):
     with serving({"gate": gate}, settings=few) as served:
         holders = [served.proxy("gate") for _ in range(2)]
         plain = served.proxy("gate")
-        plain._pyroBind()
+        proxy = retrying(served.uri("gate"), 1000)
+        plain._pyroBind(), proxy._pyroBind()
         held = [Worker(holder.hold, i) for i, holder in enumerate(holders)]
         gate.wait_entered()
         gate.wait_entered()
         with pytest.raises(BusyError, match="all its 2 threads") as caught:
             plain.echo(1)
         assert caught.value.call_status == "not started"
-        proxy = retrying(served.uri("gate"), 1000)
         if submit:
             future = proxy.echo.submit(6)
             result = lambda: future.result(PATIENCE)  # noqa: E731
@@ -511,13 +533,27 @@ def test_a_stream_goes_on_over_the_next_connection(how, read):
         proxy._pyroRelease()
 
 
+def test_a_stream_whose_reader_is_back_before_the_daemon_has_seen_it_go():
+    with serving({"source": Source()}) as served:
+        proxy = served.proxy("source")
+        remote = proxy.count(4000)
+        found = []
+        for _ in range(40):
+            found += [next(remote) for _ in range(90)]
+            proxy._pyroRelease()
+        found += remote
+        assert found == list(range(4000))
+        proxy._pyroRelease()
+
+
 def test_a_stream_does_not_survive_its_daemon():
     with serving({"source": Source()}) as first:
         proxy = first.proxy("source")
-        remote = proxy.gated(1)
+        remote = proxy.count(1 << 40)
         assert next(remote) == 0
     with pytest.raises(CommunicationError):
-        next(remote)
+        for _ in remote:  # those that have arrived come out
+            pass
     with daemon_again(first, {"source": Source()}):
         with pytest.raises(PyroError, match="stream"):
             next(remote)

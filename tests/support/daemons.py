@@ -6,6 +6,7 @@ that is what the tests that are run over all roads are for.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import os
@@ -56,8 +57,9 @@ class Road:
 @functools.cache
 def authority() -> Authority:
     """Return the authority whose certificates the daemons of the tests have."""
-    directory = tempfile.mkdtemp(prefix="pyroipc-authority-")
-    return Authority(Path(directory))
+    directory = tempfile.TemporaryDirectory(prefix="pyroipc-authority-")
+    atexit.register(directory.cleanup)
+    return Authority(Path(directory.name))
 
 
 @functools.cache

@@ -9,6 +9,9 @@ import pytest
 
 from pyroipc import Proxy
 from pyroipc.context import running
+from pyroipc.transports import readiness
+from tests.support.daemons import serving
+from tests.support.daemons import settings as changed
 from tests.support.hosts import ThreadHost, unix_pair
 from tests.support.things import Thing
 
@@ -67,3 +70,60 @@ def test_frames_of_a_plain_call(serializer):
     shown = "\n".join(next(c for c in counts if len(c) == usual))
     assert usual <= BUDGET or serializer != "pickle", shown
     assert usual == FRAMES[serializer], shown
+
+
+FRAMES_OVER_TCP = {"msgpack": (19, 38), "serpent": (25, 44)}
+"""The same over TCP, through the loop of a daemon that listens: of the caller and of the daemon.
+Without those of :mod:`pyroipc.transports.readiness`: how often the daemon looks, before it sleeps,
+whether there is something to do depends on time."""
+
+
+@pytest.mark.parametrize("serializer", sorted(FRAMES_OVER_TCP))
+def test_frames_of_a_plain_call_over_tcp(serializer):
+    # Of several threads any one may lead.
+    settings = changed(SPIN_SECONDS=0.0, SERIALIZER=serializer, SERVERTYPE="multiplex")
+    counters = {"MainThread": [], "requestLoop": []}
+    counting = False
+
+    def is_waiting(frame):
+        return frame.f_code.co_filename == readiness.__file__
+
+    def profile(frame, event, _):
+        names = counters.get(threading.current_thread().name)
+        if event == "call" and counting and names is not None and not is_waiting(frame):
+            names.append(frame.f_code.co_qualname)
+
+    before = sys.getprofile()
+    token = running.set(None)
+    threading.setprofile(profile)
+    try:
+        with serving({"thing": Thing()}, settings=settings) as served:
+            threading.setprofile(None)
+            proxy = Proxy(served.uri(), settings=settings)
+            echo = proxy.echo
+            for _ in range(20):
+                assert echo(42) == 42
+            counts = {name: [] for name in counters}
+            sys.setprofile(profile)
+            for _ in range(50):
+                for names in counters.values():
+                    names.clear()
+                counting = True
+                value = echo(42)
+                counting = False
+                assert value == 42
+                for name, names in counters.items():
+                    counts[name].append(list(names))
+            sys.setprofile(before)
+            proxy._pyroRelease()
+    finally:
+        sys.setprofile(before)
+        threading.setprofile(None)
+        running.reset(token)
+    found, shown = [], []
+    for name, lists in counts.items():
+        lengths = sorted(map(len, lists))
+        usual = lengths[len(lengths) // 2]
+        found.append(usual)
+        shown += [name, *next(names for names in lists if len(names) == usual)]
+    assert tuple(found) == FRAMES_OVER_TCP[serializer], "\n".join(shown)

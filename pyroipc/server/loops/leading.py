@@ -94,8 +94,12 @@ class Leading(Relay):
         self._looked_at = -1  # the descriptor of the last such client
         self._spin: Spin | None = None  # looks at its socket
         self._wary = 0
+        self._chores_seconds = min(_CHORES_SECONDS, times.chores)
         self._chores_at = 0.0
         self._housekeeping_at = monotonic() + times.chores
+        self.was_interrupted = False
+        """Whether Ctrl-C has ended the last run."""
+        self._broken_off: set[Visitor] = set()  # those who may wait for an answer in vain
         self._drained_by: float | None = None
         self._is_drained = False  # all that is left is to answer who has asked meanwhile
         self._reception: threading.Thread | None = None
@@ -346,6 +350,10 @@ class Leading(Relay):
                 else:
                     visitor.execute(message)
                 self._note_end(visitor, start)
+        except KeyboardInterrupt:
+            if visitor is None or not self.was_interrupted:
+                raise
+            self._broken_off.add(visitor)  # between its method and its answer; the loop ends
         finally:
             self._running.pop(threading.get_ident(), None)
 
@@ -377,7 +385,7 @@ class Leading(Relay):
     def _do_chores(self, now: float) -> bool:
         """See who is overdue; return whether it is time for housekeeping."""
         draining = self._drained_by is not None
-        self._chores_at = now + (_DRAIN_SECONDS if draining else _CHORES_SECONDS)
+        self._chores_at = now + (_DRAIN_SECONDS if draining else self._chores_seconds)
         if draining:
             self._drain_on(now)
         busy = set(self._running.values())

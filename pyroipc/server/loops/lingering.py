@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from time import monotonic
+from weakref import WeakValueDictionary
 
 from pyroipc.errors import PyroError
 from pyroipc.server.loops.stream import Stream
@@ -34,6 +35,7 @@ class Lingering:
         self._lifetime_seconds = settings.ITER_STREAM_LIFETIME
         self._detailed = settings.DETAILED_TRACEBACK
         self._waiting: dict[str, tuple[float, Stream]] = {}  # until when, by token
+        self._made: WeakValueDictionary[str, Stream] = WeakValueDictionary()  # by token
         self._aging: set[Stream] = set()
         self._changed = threading.Condition(threading.Lock())
         self._is_closed = False
@@ -42,6 +44,7 @@ class Lingering:
     def make(self, iterator: Iterator[Any]) -> Stream:
         """Make a stream of an iterator that a method has returned."""
         stream = Stream(iterator, self._lifetime_seconds, detailed=self._detailed)
+        self._made[stream.token] = stream
         if stream.expires is not None:
             with self._changed:
                 self._aging.add(stream)
@@ -87,10 +90,26 @@ class Lingering:
         """
         with self._changed:
             until, stream = self._waiting.pop(str(token), (0.0, None))
+        if stream is None:
+            until, stream = monotonic() + self._linger_seconds, self._take_over(str(token))
         if stream is None or monotonic() >= until or stream.is_too_old:
             if stream is not None:
                 stream.close()
             raise PyroError("item stream terminated: it is over, or has waited for too long")
+        return stream
+
+    def _take_over(self, token: str) -> Stream | None:
+        """Return a stream whose conversation has ended, although nobody here has noticed it yet.
+
+        A client may be back before its old connection is seen to have ended. Nobody but the client
+        that opened the stream knows the token.
+        """
+        stream = self._made.get(token)
+        feed = None if stream is None else stream.feed
+        if stream is None or feed is None:
+            return None
+        feed.forget(feed.request_id)
+        stream.feed = None
         return stream
 
     def close(self) -> None:

@@ -66,9 +66,8 @@ class NetworkLoop(Leading):
         """Who may run oneway calls."""
         self.gives_up_at = _NEVER
         """When to drop the oneway calls that still wait, by the monotonic clock."""
-        self.was_interrupted = False
-        """Whether Ctrl-C has ended the last run."""
         self._is_taken = False  # by a thread that runs it
+        self._has_finished = False  # whether the calls that ran were waited for
 
     now = staticmethod(monotonic)
 
@@ -105,10 +104,12 @@ class NetworkLoop(Leading):
         """
         self._doors.remove(listeners)
         self._tenants.pop(owner, None)
-        self.dismiss(reason, owner)
-        if not self._tenants and not self._is_taken:
+        is_over = not (self._tenants or self._is_taken)
+        if is_over and not self._has_finished:  # a program with a loop of its own has used it
             self.stop()
-            self._finish_calls()
+            self._finish()
+        self.dismiss(reason, owner)
+        if is_over:
             self._waker.close()
             self.readiness.close()
 
@@ -122,6 +123,7 @@ class NetworkLoop(Leading):
             if self._is_taken:
                 raise DaemonError("the loop of this daemon runs already; another one combined it")
             self._is_taken = True
+        self._has_finished = False
         self._stopping = self.was_interrupted = False
         self.gives_up_at = _NEVER
 
@@ -138,19 +140,25 @@ class NetworkLoop(Leading):
             stopped, self._stopping = self._stopping or broke_off, True
             self._running.pop(threading.get_ident(), None)
             running.set(None)
-            self._ring()
-            self._waker.wake()
+            self.stop()
             self._helpless.set()
             try:
-                self._finish_calls()
+                if stopped:
+                    self._finish()
+                else:
+                    self._finish_calls()
                 if self._reception is not None:
                     self._reception.join()
-                if stopped:
-                    send_what_is_owed(self.visitors, FINISH_SECONDS)
             finally:
                 if stopped:
                     self.dismiss("the daemon stopped serving", broke_off=broke_off)
                 self._is_taken = False
+
+    def _finish(self) -> None:
+        """Let the calls that other threads run finish, and the answers on their way arrive."""
+        self._finish_calls()
+        send_what_is_owed(self.visitors, FINISH_SECONDS)
+        self._has_finished = True
 
     def interrupt(self) -> bool:
         """Stop because of Ctrl-C; for the handler of the signal, on the thread of :meth:`run`.
@@ -186,7 +194,8 @@ class NetworkLoop(Leading):
             for visitor in list(self.visitors.values())
             if (owner is None or visitor.owner is owner) and self._forget(visitor)
         ]
-        busy = set(self._running.values())
+        busy = {*self._running.values(), *self._broken_off}
+        self._broken_off.clear()
         for visitor in going:
             visitor.dismiss(reason, busy=broke_off or visitor in busy)
         self.gives_up_at = monotonic() + FINISH_SECONDS
@@ -203,7 +212,7 @@ class NetworkLoop(Leading):
 
     def handle_events(self) -> None:
         """Do what there is to do now, and return: for programs with a loop of their own."""
-        self._stopping = False
+        self._stopping = self._has_finished = False
         if self.threads > 1:
             self._start_helper()
             return

@@ -8,6 +8,7 @@ from collections import deque
 from time import monotonic
 
 from pyroipc.errors import BusyError
+from pyroipc.transports.readiness import unsent_bytes
 from pyroipc.wire.message import ONEWAY, REQUEST
 
 TYPE_CHECKING = False
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _NEVER = float("inf")
+_NOTHING_KNOWN = (1 << 62, 0.0)
 _DEAF_SECONDS = 0.2
 """A client that takes nothing for so long does not hold up a loop that ends."""
 
@@ -55,16 +57,18 @@ class Times:
         self.write = write
         """How long a client may take nothing of an answer."""
 
-    def judge(self, visitor: Visitor, now: float, *, is_busy: bool) -> None:
+    def judge(self, visitor: Visitor, now: float, *, is_busy: bool, took_at: float) -> None:
         """End the connection of a client that is overdue.
 
         Args:
             visitor: the client.
             now: by the monotonic clock.
             is_busy: whether calls of it run, or it is called back.
+            took_at: when it last took something of what it was sent.
         """
-        if visitor.owes_since is not None:
-            if self.write and now - visitor.owes_since > self.write:
+        owes_since = visitor.owes_since
+        if owes_since is not None:
+            if self.write and now - max(owes_since, took_at) > self.write:
                 visitor.cut_off(f"it has taken nothing of what it was sent for {self.write:g} s")
         elif not visitor.is_admitted:
             if self.handshake and now - visitor.came_at > self.handshake:
@@ -82,11 +86,12 @@ class Watchlist:
 
     def __init__(self, times: Times) -> None:
         self._times = times
-        self._watched: set[Visitor] = set()
+        # How much the kernel still had for each, and when that was last less than before.
+        self._watched: dict[Visitor, tuple[int, float]] = {}
 
     def add(self, visitor: Visitor) -> None:
         """Watch a client that has just come, or that takes nothing of what it was sent."""
-        self._watched.add(visitor)
+        self._watched.setdefault(visitor, _NOTHING_KNOWN)
 
     def overdue(
         self, visitors: Mapping[int, Visitor], busy: Collection[object], now: float
@@ -102,14 +107,19 @@ class Watchlist:
         found: list[Visitor] = []
         for visitor in list(visitors.values()) if self._times.idle else list(watched):
             # First off the list: whoever adds it meanwhile wants it to be there.
-            watched.discard(visitor)
+            left, took_at = watched.pop(visitor, _NOTHING_KNOWN)
             if visitor.has_ended:
                 continue
-            self._times.judge(visitor, now, is_busy=visitor in busy or visitor.is_waited_for)
+            if visitor.owes_since is not None:
+                left_before, left = left, unsent_bytes(visitor.session.channel.sock)
+                if left < left_before:
+                    took_at = now
+            is_busy = visitor in busy or visitor.is_waited_for
+            self._times.judge(visitor, now, is_busy=is_busy, took_at=took_at)
             if visitor.has_ended:
                 found.append(visitor)
             elif visitor.owes_since is not None or not visitor.is_admitted:
-                watched.add(visitor)
+                watched[visitor] = left, took_at
         return found
 
 

@@ -76,9 +76,9 @@ class Relay:
             if not self._serve(deadline):
                 self._park(deadline)
 
-    def _finish_calls(self, seconds: float = FINISH_SECONDS) -> None:
+    def _finish_calls(self) -> None:
         """Let calls that other threads run finish, so that their answers precede the goodbye."""
-        deadline = monotonic() + seconds
+        deadline = monotonic() + FINISH_SECONDS
         for helper in list(self._helpers):
             if helper is not threading.current_thread():  # a method closes its daemon
                 helper.join(max(0.0, deadline - monotonic()))

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
         def now(self) -> float:
             """Return the time, by the monotonic clock."""
+            ...
 
         def look_again(self, visitor: Visitor) -> None:
             """Have :meth:`Visitor.look_again` called in a few milliseconds."""
@@ -184,11 +185,8 @@ class Visitor(Runner):
             message = session.receive_request_now()
             while message is not None and message.flags & UNUSUAL and not self._admit(message):
                 message = session.receive_request_now()
-        except BREAKING as error:
-            self._fail(error)
-            return None
         except Exception as error:  # noqa: BLE001 - a mistake of ours costs one client, not all
-            self._fail_oddly(error)
+            self._fail(error if isinstance(error, BREAKING) else _odd(error))
             return None
         finally:
             if held:
@@ -216,12 +214,6 @@ class Visitor(Runner):
     def _fail(self, error: PyroError) -> None:
         self.error = self._session.broken(error)
         self.has_ended = True
-
-    def _fail_oddly(self, error: Exception) -> None:
-        from pyroipc import logs
-
-        logs.get("server").exception("what a client sent could not be dealt with")
-        self._fail(ProtocolError(f"this could not be dealt with: {error!r}"))
 
     @property
     def wants(self) -> int:
@@ -416,3 +408,11 @@ class Visitor(Runner):
     def cut_off(self, why: str) -> None:
         """End the connection of a client that takes too long."""
         self._fail(TimeoutError(why))
+
+
+def _odd(error: Exception) -> ProtocolError:
+    """Return what a client is told after an error that nobody has thought of."""
+    from pyroipc import logs
+
+    logs.get("server").error("what a client sent could not be dealt with", exc_info=error)
+    return ProtocolError(f"this could not be dealt with: {error!r}")

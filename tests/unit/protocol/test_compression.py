@@ -74,7 +74,7 @@ def message_of(encoded):
 @pytest.fixture
 def codec():
     made = CallCodec(table.get("json"), limit_bytes=100_000)
-    made.compress(range(100, 50_001))
+    made.measure(50_000, 100)
     return made
 
 
