@@ -39,6 +39,9 @@ if TYPE_CHECKING:
         TimeoutError,
         VersionMismatchError,
     )
+    from pyroipc.naming.client import locate_ns, lookup, resolve, type_meta, yplookup
+    from pyroipc.naming.launch import start_ns, start_ns_loop
+    from pyroipc.naming.leases import Publication, publish
     from pyroipc.process.spawning import spawn
     from pyroipc.protocol.blobs import SerializedBlob
     from pyroipc.protocol.remote_errors import excepthook, format_traceback, get_pyro_traceback
@@ -77,6 +80,7 @@ __all__ = [
     "PeerDiedError",
     "ProtocolError",
     "Proxy",
+    "Publication",
     "PyroError",
     "RemoteError",
     "RemoteIterator",
@@ -98,15 +102,23 @@ __all__ = [
     "expose",
     "format_traceback",
     "get_pyro_traceback",
+    "locate_ns",
+    "lookup",
     "oneway",
+    "publish",
     "register_class",
     "register_class_to_dict",
     "register_dict_to_class",
+    "resolve",
     "serve",
     "spawn",
+    "start_ns",
+    "start_ns_loop",
+    "type_meta",
     "unregister_class",
     "unregister_class_to_dict",
     "unregister_dict_to_class",
+    "yplookup",
 ]
 
 _WHERE = {
@@ -129,6 +141,7 @@ _WHERE = {
     "PeerDiedError": "pyroipc.errors:PeerDiedError",
     "ProtocolError": "pyroipc.errors:ProtocolError",
     "Proxy": "pyroipc.client.proxy:Proxy",
+    "Publication": "pyroipc.naming.leases:Publication",
     "PyroError": "pyroipc.errors:PyroError",
     "RemoteError": "pyroipc.errors:RemoteError",
     "RemoteIterator": "pyroipc.client.streams:RemoteIterator",
@@ -150,15 +163,23 @@ _WHERE = {
     "expose": "pyroipc.server.exposure:expose",
     "format_traceback": "pyroipc.protocol.remote_errors:format_traceback",
     "get_pyro_traceback": "pyroipc.protocol.remote_errors:get_pyro_traceback",
+    "locate_ns": "pyroipc.naming.client:locate_ns",
+    "lookup": "pyroipc.naming.client:lookup",
     "oneway": "pyroipc.server.exposure:oneway",
+    "publish": "pyroipc.naming.leases:publish",
     "register_class": "pyroipc.serializers.typed_classes:register_class",
     "register_class_to_dict": "pyroipc.serializers.classes:register_class_to_dict",
     "register_dict_to_class": "pyroipc.serializers.classes:register_dict_to_class",
+    "resolve": "pyroipc.naming.client:resolve",
     "serve": "pyroipc.server.daemon:serve",
     "spawn": "pyroipc.process.spawning:spawn",
+    "start_ns": "pyroipc.naming.launch:start_ns",
+    "start_ns_loop": "pyroipc.naming.launch:start_ns_loop",
+    "type_meta": "pyroipc.naming.client:type_meta",
     "unregister_class": "pyroipc.serializers.typed_classes:unregister_class",
     "unregister_class_to_dict": "pyroipc.serializers.classes:unregister_class_to_dict",
     "unregister_dict_to_class": "pyroipc.serializers.classes:unregister_dict_to_class",
+    "yplookup": "pyroipc.naming.client:yplookup",
 }
 
 if not TYPE_CHECKING:  # a type checker must not take this for "any name at all exists here"

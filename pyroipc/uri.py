@@ -55,8 +55,7 @@ class URI:
 
     def __init__(self, uri: str | URI, *, ns_port: int = NS_PORT) -> None:
         if isinstance(uri, URI):
-            self._protocol, self._object = uri._protocol, uri._object
-            self._location = uri._location
+            self._protocol, self._object, self._location = uri.protocol, uri.object, uri.address
             return
         if not isinstance(uri, str):
             raise TypeError(

@@ -20,6 +20,7 @@ from pyroipc.errors import (
 )
 from pyroipc.transports import descriptors, table
 from pyroipc.transports.base import Options
+from pyroipc.transports.spin import make_spin, usable_cpus
 from pyroipc.transports.trust import identify_peer
 
 TYPE_CHECKING = False
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
 _CONTEXTS_MAX = 16
+_GREETING_SPINS = 10
+"""How many times as long as for an answer to look for a welcome, which takes more work."""
 
 
 def options_of(settings: Settings) -> Options:
@@ -108,7 +111,12 @@ def connect(
 
             sock = CoatedSocket(sock, SealCoat(hmac_key, server_side=False))
             sock.handshake(deadline)
-        return open_session(sock, peer, settings, served=False)
+        session = open_session(sock, peer, settings, served=False)
+        # A daemon that is awake welcomes a client within this time, and waking this thread would
+        # take as long again.
+        session.channel.spin = make_spin(
+            sock, session.decoder, settings.SPIN_SECONDS * _GREETING_SPINS, usable_cpus()
+        )
     except BaseException as error:
         if sock is not None:
             descriptors.close(sock)
@@ -116,6 +124,7 @@ def connect(
             raise
         told = located(location, error)
         raise told from error.__cause__
+    return session
 
 
 def located(location: Location, error: PyroError) -> PyroError:

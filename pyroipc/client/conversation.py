@@ -358,8 +358,9 @@ class Conversation:
         self.peer_hello = hello
         self.decoder.limits = self._limits
         self.codecs.greet(hello)
+        channel = self.channel
+        channel.spin = None
         if hello.pid != os.getpid() and self.outbox is None:
-            channel = self.channel
             channel.spin = make_spin(channel.sock, channel.decoder, self._spin_seconds, hello.cpus)
         self._state = states.after(self._state, event)
         self.is_open = self._state == states.OPEN

@@ -157,6 +157,8 @@ class Line:
         settings = self.settings
         if settings.CONNECT_TIMEOUT:
             limit = monotonic() + settings.CONNECT_TIMEOUT
+            if self.uri.protocol != "PYRO":  # to wait for the name is not to wait for the daemon
+                limit += settings.NS_LOOKUP_DELAY
             deadline = limit if deadline is None else min(deadline, limit)
         uri = self._resolve(deadline)
         assert uri.address is not None
@@ -188,8 +190,7 @@ class Line:
         """Let the connection go."""
         session, self.session = self.session, None
         if session is not None and self._pid == os.getpid():
-            session.release(self)
-            session.close()
+            session.hang_up()
 
 
 def _seconds_until(deadline: float | None) -> float:

@@ -362,6 +362,20 @@ class Session(Exchange):
         if self.on_conversation_end is not None:
             self.on_conversation_end()
 
+    def hang_up(self) -> None:
+        """Close a connection that this end has made: that its stream ends tells the peer enough.
+
+        A goodbye is for streams that go on.
+        """
+        was_open, self.is_open = self.is_open, False
+        error = ConnectionClosedError("this end closed the connection")
+        if self._error is None:
+            self._error = error
+        self._fail_calls(error)
+        if was_open and self.on_conversation_end is not None:
+            self.on_conversation_end()
+        self.channel.close()
+
     def disown(self) -> None:
         """In a forked child: this connection is the parent's; have nothing to do with it."""
         self.waiters = {}

@@ -448,22 +448,23 @@ def serve(
     """Register objects in a daemon, print where they are, and serve them until Ctrl-C.
 
     Args:
-        objects: objects or classes, and the ids they get; None: one that nobody can guess.
+        objects: objects or classes, and the ids they get; None: one that nobody can guess. With
+            ``use_ns`` it is the names that they get in the name server; None: none.
         host: as :class:`Daemon` takes it.
         port: as :class:`Daemon` takes it.
         daemon: one that listens, to be used instead of a new one; it is closed in the end.
-        use_ns: register the names in the name server; this version has none.
+        use_ns: register the names in the name server, where they stay; see
+            :func:`pyroipc.publish` for names that go when the daemon does.
         verbose: print the objects and their URIs.
 
     Raises:
         DaemonError: the address cannot be listened at, or an object cannot be registered.
-        NamingError: the name server was to be used.
+        NamingError: no name server was found, or it does not take a name.
     """
     from pyroipc.server import simple
 
-    simple.check(use_ns=use_ns)
     with daemon or Daemon(host, port) as chosen:
-        simple.publish(chosen, objects, verbose=verbose)
+        simple.publish(chosen, objects, use_ns=use_ns, verbose=verbose)
         chosen.requestLoop()
 
 

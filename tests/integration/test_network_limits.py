@@ -25,6 +25,7 @@ from tests.support.network_hosts import (
     CpuTime,
     Gate,
     await_clients,
+    await_pause,
     both_servers,
     crowd,
     gated,
@@ -103,6 +104,19 @@ def test_a_client_that_takes_no_answer_is_cut_off(server):
             await_clients(served.daemon, 1)
             assert proxy.echo(1) == 1
         assert is_closed(deaf.sock)
+
+
+@both_servers
+def test_a_client_that_takes_no_answer_is_not_given_more(server):
+    with gated(server) as (served, gate), raw_client(served) as deaf:
+        deaf.send(
+            b"".join(call_frame(i, "letters", 16 << 20, object_id="gate") for i in range(2, 42))
+        )
+        await_pause(served.daemon)
+        with served.proxy("gate") as proxy:
+            assert max(seconds_of(proxy.echo) for _ in range(50)) < 1
+        # With threads, some may have begun before the first answer was found to be too much.
+        assert len(gate.seen) <= (1 if server == "multiplex" else 8)
 
 
 @both_servers

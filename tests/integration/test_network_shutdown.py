@@ -229,8 +229,8 @@ class Teller(Gate):
         """Fork a child that waits; return its id."""
         pid = os.fork()
         if not pid:
-            os.write(self._writer, tell.encode())
             try:
+                os.write(self._writer, tell.encode())
                 threading.Event().wait(PATIENCE)
             except KeyboardInterrupt:
                 os._exit(7)

@@ -79,6 +79,7 @@ class Gate:
         raise _BAD[name]("on purpose")
 
     def letters(self, n_bytes: int) -> str:
+        self.seen.append(n_bytes)
         return "b" * n_bytes
 
     def count(self, n: int) -> Any:
@@ -155,6 +156,15 @@ def is_closed(sock: socket.socket) -> bool:
 def await_clients(daemon: Daemon, count: int) -> None:
     """Wait until a daemon in this process serves so many clients, no more and no fewer."""
     wait_until(lambda: len(daemon.serving) == count, f"the daemon serves {count} clients")
+
+
+def await_pause(daemon: Daemon) -> None:
+    """Wait until a daemon in this process reads nothing more from one of its clients."""
+    visitors = daemon._listening.loop.visitors  # type: ignore[union-attr]
+    wait_until(
+        lambda: any(not visitor.is_read for visitor in list(visitors.values())),
+        "a client is not read any more",
+    )
 
 
 class CpuTime:

@@ -72,7 +72,7 @@ def test_frames_of_a_plain_call(serializer):
     assert usual == FRAMES[serializer], shown
 
 
-FRAMES_OVER_TCP = {"msgpack": (19, 38), "serpent": (25, 44)}
+FRAMES_OVER_TCP = {"msgpack": (19, 32), "serpent": (25, 38)}
 """The same over TCP, through the loop of a daemon that listens: of the caller and of the daemon.
 Without those of :mod:`pyroipc.transports.readiness`: how often the daemon looks, before it sleeps,
 whether there is something to do depends on time."""

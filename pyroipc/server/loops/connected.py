@@ -66,7 +66,7 @@ class ConnectedLoop(Runner, Relay):
             self._stopping = True
             self._ring()
             if self._helpers:  # one of them may be receiving
-                self._session.channel.wake()
+                self.session.channel.wake()
             self.finish_oneway()
             running.set(None)
             if self._error is None:
@@ -77,7 +77,7 @@ class ConnectedLoop(Runner, Relay):
     def stop(self) -> None:
         """Make :meth:`run` return as soon as its thread is not in a method; any thread."""
         self._stopping = True
-        self._session.channel.wake()
+        self.session.channel.wake()
         self._ring()
 
     def _serve(self, deadline: float | None = None) -> bool:
@@ -90,7 +90,7 @@ class ConnectedLoop(Runner, Relay):
                 self._run_inbox()
             message = self._receive(deadline)
             if message is None:
-                return not self._session.lead.locked()
+                return not self.session.lead.locked()
             if self._asleep:
                 self._asleep = False
                 self._ring()
@@ -102,14 +102,14 @@ class ConnectedLoop(Runner, Relay):
         return True
 
     def _is_led(self) -> bool:
-        return self._session.lead.locked()
+        return self.session.lead.locked()
 
     def _has_work(self) -> bool:
         return bool(self._inbox)
 
     def _receive(self, deadline: float | None) -> Message | None:
         """Receive a request, if this thread can lead; None also if there is none any more."""
-        session = self._session
+        session = self.session
         held = False
         try:
             for held in session.try_lead:  # noqa: B007 - see transports/stream.py

@@ -6,6 +6,7 @@ is not watched for a moment; who waits outside is let in when there are descript
 
 from __future__ import annotations
 
+import threading
 from time import monotonic
 
 from pyroipc.errors import PyroError
@@ -42,7 +43,11 @@ class Doors:
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
         self._doors: dict[int, tuple[Listener, Welcome]] = {}
+        # Whoever closes a listener must know that its number is forgotten. A signal handler may.
+        self._lock = threading.RLock()
         self._shut: list[int] = []
+        self.are_shut = False
+        """Whether some are shut for a moment; then call :meth:`open_again` now and then."""
         self._open_at = 0.0
         self._log_at = 0.0
 
@@ -107,6 +112,7 @@ class Doors:
     def _pause(self, fd: int, error: Exception) -> None:
         self._readiness.modify(fd, 0)
         self._shut.append(fd)
+        self.are_shut = True
         now = monotonic()
         self._open_at = now + _PAUSE_SECONDS
         if now >= self._log_at:
@@ -115,22 +121,22 @@ class Doors:
 
     def open_again(self, now: float) -> float:
         """Watch those again that were not watched for a moment; return when to call this again."""
-        if not self._shut:
-            return _NEVER
         if now < self._open_at:
             return self._open_at
         shut, self._shut = self._shut, []
+        self.are_shut = False
         for fd in shut:
             if fd in self._doors:
                 self._readiness.modify(fd, READ)
         return _NEVER
 
     def remove(self, listeners: Collection[Listener]) -> None:
-        """Watch listening sockets no longer."""
-        for fd, (listener, _) in list(self._doors.items()):
-            if listener in listeners:
-                del self._doors[fd]
-                self._readiness.unregister(fd)
+        """Watch listening sockets no longer; any thread. When it returns, they can be closed."""
+        with self._lock:
+            for fd, (listener, _) in list(self._doors.items()):
+                if listener in listeners:
+                    del self._doors[fd]
+                    self._readiness.unregister(fd)
 
     def shut_for_ever(self) -> None:
         """Let nobody in any more; those who wait are turned away."""

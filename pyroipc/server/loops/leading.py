@@ -132,7 +132,8 @@ class Leading(Relay):
         return self._lead.locked()
 
     def _has_work(self) -> bool:
-        return bool(self._received or self._postponed) and len(self._running) < self.threads
+        waits = self._received or self._postponed.waiting
+        return bool(waits) and len(self._running) < self.threads
 
     def _serve(self, deadline: float | None = None) -> bool:
         while not self._stopping:
@@ -168,7 +169,7 @@ class Leading(Relay):
     def _lead_on(self, deadline: float | None) -> Job | None:
         """Wait for something to run, and return it; None: the deadline has passed."""
         while not self._stopping:
-            job = self._take_queued() if self._received or self._postponed else None
+            job = self._take_queued() if self._received or self._postponed.waiting else None
             if job is None and self._ready:
                 visitor = self._ready.popleft()
                 job = self._take(visitor, visitor.step(self._scratch))
@@ -198,7 +199,7 @@ class Leading(Relay):
 
     def _take_queued(self) -> Job | None:
         """Take what waits for a thread, if there is one."""
-        if not (self._received or self._postponed) or not self._start_job(None):
+        if not (self._received or self._postponed.waiting) or not self._start_job(None):
             return None
         job: Job | None = None
         try:
@@ -275,12 +276,14 @@ class Leading(Relay):
         if self._more:
             return 0.0
         until = self._chores_at if deadline is None else min(self._chores_at, deadline)
-        if self._postponed:
+        if self._postponed.waiting:
             self._postponed.refuse_overdue(now, len(self.visitors))
             until = min(until, self._postponed.until)
         if self._again:
             until = min(until, now + _LOOK_AGAIN_SECONDS)
-        return min(until, self._doors.open_again(now)) - now
+        if self._doors.are_shut:
+            until = min(until, self._doors.open_again(now))
+        return until - now
 
     def _note_alone(self, visitor: Visitor) -> None:
         """Take note that just this client asks: look at its socket first, the next time."""
@@ -358,6 +361,8 @@ class Leading(Relay):
             self._running.pop(threading.get_ident(), None)
 
     def _note_end(self, visitor: Visitor, start: float) -> None:
+        if visitor.backlog:
+            visitor.flush()
         end = visitor.active_at = monotonic()
         visitor.is_slow = slow = end - start > _SLOW_SECONDS
         if slow:

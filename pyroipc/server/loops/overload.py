@@ -159,20 +159,18 @@ class Postponed:
     def __init__(self, threads: int, seconds: float) -> None:
         self._threads = threads
         self._seconds = seconds
-        self._waiting: deque[tuple[Visitor, Message, float]] = deque()
-
-    def __len__(self) -> int:
-        return len(self._waiting)
+        self.waiting: deque[tuple[Visitor, Message, float]] = deque()
+        """The requests, whose they are, and until when they wait."""
 
     def add(self, visitor: Visitor, message: Message, now: float) -> None:
         """Have a request wait."""
         visitor.is_postponed = True
-        self._waiting.append((visitor, message, now + self._seconds))
+        self.waiting.append((visitor, message, now + self._seconds))
 
     def take(self) -> tuple[Visitor, Message] | None:
         """Take the request that has waited longest; None if there is none."""
         try:
-            visitor, message, _ = self._waiting.popleft()
+            visitor, message, _ = self.waiting.popleft()
         except IndexError:
             return None  # another thread was faster
         visitor.is_postponed = False
@@ -181,7 +179,7 @@ class Postponed:
     @property
     def until(self) -> float:
         """When the first of them has waited long enough, by the monotonic clock."""
-        waiting = self._waiting
+        waiting = self.waiting
         try:
             return waiting[0][2] if waiting else _NEVER
         except IndexError:
@@ -195,7 +193,7 @@ class Postponed:
             clients: how many are connected, for people.
         """
         while self.until <= now:
-            n_waiting = len(self._waiting)
+            n_waiting = len(self.waiting)
             error = BusyError(
                 f"the daemon is busy: all its {self._threads} threads have run calls for "
                 f"{self._seconds:g} s, {n_waiting} calls wait, and {clients} clients are "
@@ -205,16 +203,16 @@ class Postponed:
 
     def refuse_all(self, error: PyroError) -> None:
         """Refuse whatever waits."""
-        while self._waiting:
+        while self.waiting:
             self._refuse_first(error, _NEVER)
 
     def _refuse_first(self, error: PyroError, now: float) -> None:
         try:
-            visitor, message, until = first = self._waiting.popleft()
+            visitor, message, until = first = self.waiting.popleft()
         except IndexError:
             return  # another thread was faster
         if until > now:  # and so this is not the one that was looked at
-            self._waiting.appendleft(first)
+            self.waiting.appendleft(first)
             return
         visitor.is_postponed = False
         refuse(visitor, message, error)

@@ -70,11 +70,11 @@ class Relay:
     def relay(self, condition: Callable[[], bool] | None) -> None:
         """Serve on the calling thread until the loop stops, or the condition does not hold."""
         while not self._stopping and (condition is None or condition()):
-            # Also without a condition: a signal that arrives in the moment before this thread goes
-            # to sleep does not wake it, and its handler runs only when it wakes.
             deadline = monotonic() + _CONDITION_SECONDS
-            if not self._serve(deadline):
-                self._park(deadline)
+            if not self._serve(None if condition is None else deadline):
+                # Not for ever: a signal that arrives in the moment before this thread goes to
+                # sleep does not wake it, and its handler runs only when it wakes.
+                self._park(monotonic() + _CONDITION_SECONDS)
 
     def _finish_calls(self) -> None:
         """Let calls that other threads run finish, so that their answers precede the goodbye."""

@@ -115,9 +115,9 @@ class Runner:
         "_lane",
         "_lane_lock",
         "_oneway_max",
-        "_session",
         "_streams",
         "_threads_max",
+        "session",
     )
 
     def __init__(
@@ -130,7 +130,8 @@ class Runner:
         oneway_queue: int,
         circles: Circles | None = None,
     ) -> None:
-        self._session = session
+        self.session = session
+        """The connection."""
         self._handler = handler
         self._handle = handler.handle
         self._streams = streams
@@ -179,15 +180,15 @@ class Runner:
         answer = handle(message)
         if answer is not None:
             if isinstance(answer, bytes):
-                self._session.answer(answer)
+                self.session.answer(answer)
                 return
             try:
-                self._session.check_size(answer)
+                self.session.check_size(answer)
             except MessageTooLargeError as error:
                 answer = refusal(message.request_id, error)
-            self._session.answer(answer)
+            self.session.answer(answer)
             if self._handler.is_refused:
-                self._session.dismiss("the handshake was refused")
+                self.session.dismiss("the handshake was refused")
             if self._streams.announced(message.request_id):
                 if nested and self._threads_max > 1:
                     self._enqueue(Message(CREDIT, 0, STREAM, message.request_id, b""))
@@ -209,7 +210,7 @@ class Runner:
             self.execute(message, nested=True)
         except BaseException as error:  # of a signal handler, such as that of Ctrl-C
             # If the answer has gone out already, the peer drops this one.
-            self._session.answer(refusal(message.request_id, error))
+            self.session.answer(refusal(message.request_id, error))
             raise
         finally:
             running.set(outer)
@@ -229,8 +230,8 @@ class Runner:
 
     def _watch(self, is_helpless: bool) -> None:  # noqa: FBT001 - it is the whole message
         """Have somebody receive who refuses circles, while all threads wait."""
-        if is_helpless or self._session.pump.is_watching:
-            self._session.pump.watch(is_helpless)
+        if is_helpless or self.session.pump.is_watching:
+            self.session.pump.watch(is_helpless)
 
     def refuses_circle(self, message: Message) -> bool:
         """Answer a request that goes round in a circle; False if this one does not."""
@@ -239,7 +240,7 @@ class Runner:
         error = self._circles.error_for(message)
         if error is None:
             return False
-        self._session.send(refusal(message.request_id, error))
+        self.session.send(refusal(message.request_id, error))
         return True
 
     def run_oneway(self) -> None:

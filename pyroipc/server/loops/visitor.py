@@ -142,14 +142,9 @@ class Visitor(Runner):
         """Why it is gone."""
 
     @property
-    def session(self) -> Session:
-        """The connection."""
-        return self._session
-
-    @property
     def is_admitted(self) -> bool:
         """Whether it has said all that it has to say before it is served."""
-        return self._session.peer_hello is not None and not self._handler.wants_handshake
+        return self.session.peer_hello is not None and not self._handler.wants_handshake
 
     # --- in --------------------------------------------------------------------------------------
 
@@ -165,7 +160,7 @@ class Visitor(Runner):
         Returns:
             A request to run; None: nothing now, or ``has_ended`` says that it is gone.
         """
-        session = self._session
+        session = self.session
         decoder = session.decoder
         held = False
         try:
@@ -195,24 +190,29 @@ class Visitor(Runner):
                 session.lead.release()
                 if session.waiters:
                     session.invite()
-        if not session.is_open and session.peer_hello is not None:
-            self.has_ended = True
-            return None
-        pending = session.channel.has_pending
-        if pending is not None and pending():
-            self.has_more = True
+        if session.channel.has_pending is not None:
+            self.has_more |= session.channel.has_pending()
+        if message is None:
+            self._note_silence()
         return message
+
+    def _note_silence(self) -> None:
+        """Take note that there is no request: the client has left, or waits for something."""
+        if self.session.has_left:
+            self.has_ended = True
+        elif self.backlog:
+            self.flush()
 
     def _look(self, spin: Spin) -> bool:
         """Say whether something is there, or arrives in a moment."""
-        decoder = self._session.decoder
+        decoder = self.session.decoder
         try:
             return decoder.buffered or spin.look(decoder)
         except OSError:
             return True  # receiving again tells what it is
 
     def _fail(self, error: PyroError) -> None:
-        self.error = self._session.broken(error)
+        self.error = self.session.broken(error)
         self.has_ended = True
 
     @property
@@ -234,7 +234,7 @@ class Visitor(Runner):
         self.flush()
         if self.has_ended or self.is_read or self.is_postponed or self.owes_since is not None:
             return
-        if self._session.lead.locked() or self.has_enough():
+        if self.session.lead.locked() or self.has_enough():
             self._loop.look_again(self)
         else:
             self._resume()
@@ -266,7 +266,7 @@ class Visitor(Runner):
     @property
     def is_waited_for(self) -> bool:
         """Whether a request of it waits for a thread, or a thread for an answer of this client."""
-        return self.is_postponed or bool(self._session.waiters)
+        return self.is_postponed or bool(self.session.waiters)
 
     def run_oneway(self) -> None:
         """Run the oneway calls that wait, if there is a thread for them and none does that yet."""
@@ -307,7 +307,10 @@ class Visitor(Runner):
     def put(self, data: Encoded) -> None:
         """Send something as far as it goes, and keep the rest; any thread."""
         self.backlog.append(data)
-        self.flush(_SENDING_SECONDS)
+        # The welcome waits for the answer to the introduction that came with the hello, so that
+        # both are one piece, and wake the client once.
+        if self.is_slow is not None or not self.session.decoder.buffered:
+            self.flush(_SENDING_SECONDS)
 
     def flush(self, patience: float = 0.0) -> None:
         """Send what was kept, as far as that goes without waiting; any thread.
@@ -315,7 +318,7 @@ class Visitor(Runner):
         Args:
             patience: how long to wait for another thread that is just sending, in seconds.
         """
-        session = self._session
+        session = self.session
         channel = session.channel
         backlog = self.backlog
         while (backlog or channel.unsent) and not self.has_ended:
@@ -354,7 +357,7 @@ class Visitor(Runner):
     def refuse(self, message: Message, error: PyroError) -> None:
         """Answer a request with an error: it was not begun."""
         if message.kind == REQUEST and not message.flags & ONEWAY:
-            self._session.answer(refusal(message.request_id, error))
+            self.session.answer(refusal(message.request_id, error))
 
     def dismiss(self, reason: str, *, busy: bool = False) -> None:
         """Say goodbye, without waiting for the client to hear it.
@@ -363,7 +366,7 @@ class Visitor(Runner):
             reason: for people.
             busy: some call of this client was begun and is not answered.
         """
-        self._session.leave(reason, busy=busy)
+        self.session.leave(reason, busy=busy)
         self.has_ended = True
 
     def end(self) -> None:
@@ -381,7 +384,7 @@ class Visitor(Runner):
 
     def _close(self) -> None:
         """Close the connection, when no other thread is in the middle of receiving or sending."""
-        session = self._session
+        session = self.session
         try:
             # What was sent arrives only if nothing is left that was not received.
             raw = getattr(session.channel.sock, "raw", session.channel.sock)

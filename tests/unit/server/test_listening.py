@@ -6,8 +6,7 @@ import socket
 
 import pytest
 
-import pyroipc
-from pyroipc import Daemon, DaemonError, NamingError, PyroError, SecurityError, expose
+from pyroipc import Daemon, DaemonError, PyroError, SecurityError
 from pyroipc.server.listening import Access, Asked
 from pyroipc.transports.trust import Peer
 from tests.support.daemons import settings
@@ -126,12 +125,6 @@ def test_wrong_keys_and_certificates():
 # ----------------------------------------------------------------------------------- serve
 
 
-class Thing:
-    @expose
-    def echo(self, value):
-        return value
-
-
 def test_serve_prints_what_pyro_prints_and_serves():
     finished = run_python(
         """
@@ -179,14 +172,6 @@ def test_serve_simple_makes_a_daemon_and_can_be_silent():
         """
     )
     assert finished.stdout == "over\n"
-
-
-@pytest.mark.parametrize("way", [pyroipc.serve, Daemon.serveSimple])
-def test_there_is_no_name_server_yet(way):
-    with Daemon("127.0.0.1") as daemon:
-        with pytest.raises(NamingError, match="no name server"):
-            way({Thing(): "thing"}, None, 0, daemon, True)
-        assert list(daemon.registry.entries) == ["Pyro.Daemon"]
 
 
 def test_serve_ends_with_ctrl_c_and_closes_the_daemon():
