@@ -37,7 +37,6 @@ def serve(path):
         unixsocket=path, allowed_uids={NOBODY}, serializers_accepted={"serpent"}
     )
     with daemon:
-        os.chmod(path, 0o666)  # at the door itself anybody may knock; the daemon looks who it is
         print(daemon.register(Mailbox(), "mailbox"), flush=True)
         daemon.requestLoop()
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
 import pyroipc
+from pyroipc.cli import listening
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,16 +136,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-H", "--host", help="where to listen (default: the setting HOST)")
     parser.add_argument("-p", "--port", type=int, default=0, help="default: any free one")
     parser.add_argument("-u", "--unixsocket", metavar="PATH", help="listen at a unix socket")
-    parser.add_argument("--nathost", help="the host that is published for clients behind a router")
-    parser.add_argument("--natport", type=int, help="the port that is published for them")
+    parser.add_argument(
+        "-n", "--naming", action="store_true", help="register it with the name server"
+    )
+    parser.add_argument(
+        "-N",
+        "--nameserver",
+        action="store_true",
+        help="also start a name server, at the setting NS_PORT, and register it there",
+    )
+    listening.add_nat(parser)
     parser.add_argument(
         "-s", "--servertype", choices=("thread", "multiplex"), help="default: as the settings say"
     )
-    parser.add_argument("--cert", metavar="FILE", help="use TLS, with this certificate")
-    parser.add_argument("--key", metavar="FILE", help="its private key, if not in the same file")
-    parser.add_argument(
-        "--cacerts", metavar="PATH", help="let in only clients whose certificate these have signed"
-    )
+    listening.add_certificates(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="print each call")
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing")
 
@@ -152,49 +158,77 @@ def run(options: argparse.Namespace) -> int:
     """Serve until a client calls ``shutdown``, or a signal ends the process.
 
     Raises:
-        PyroError: the address cannot be listened at, or a file cannot be used.
+        PyroError: the address cannot be listened at, a file cannot be used, or no name server can
+            be found.
     """
     from pyroipc.settings import config
 
     settings = config.copy()
     if options.servertype:
         settings.SERVERTYPE = options.servertype
-    try:
-        daemon = pyroipc.Daemon(
-            options.host,
-            options.port,
-            options.unixsocket,
-            options.nathost,
-            options.natport,
-            tls=_tls(options, settings),
-            settings=settings,
-        )
-    except ValueError as error:  # options that do not go together
-        print(f"pyroipc echo: {error}", file=sys.stderr)
-        return 1
-    with daemon:
+    tls = listening.tls_of(options, settings)
+    with ExitStack() as stack:
+        try:
+            daemon = pyroipc.Daemon(
+                options.host,
+                options.port,
+                options.unixsocket,
+                options.nathost,
+                options.natport,
+                tls=tls,
+                settings=settings,
+            )
+        except ValueError as error:  # options that do not go together
+            print(f"pyroipc echo: {error}", file=sys.stderr)
+            return 1
+        stack.enter_context(daemon)
         echo = EchoServer(daemon.shutdown)
         echo.verbose = options.verbose
         uri = daemon.register(echo, OBJECT_NAME)
-        if options.verbose or not options.quiet:
+        says = options.verbose or not options.quiet
+        if says:
             _announce(daemon, uri, settings)
+        if options.nameserver:
+            _start_name_server(daemon, options.host, tls, settings, stack, says=says)
+        elif options.naming:
+            stack.enter_context(
+                pyroipc.publish(daemon, {OBJECT_NAME: OBJECT_NAME}, settings=settings)
+            )
+            if says:
+                print(f"name: PYRONAME:{OBJECT_NAME}")
+        if says:
+            print("echoserver running.", flush=True)
         daemon.requestLoop()
     return 0
 
 
-def _tls(options: argparse.Namespace, settings: Settings) -> ssl.SSLContext | None:
-    """Return the TLS context that the options ask for; None: as the settings say."""
-    if not options.cert:
-        return None
-    from pyroipc.transports.tls_contexts import server_context
+def _start_name_server(
+    daemon: pyroipc.Daemon,
+    host: str | None,
+    tls: ssl.SSLContext | None,
+    settings: Settings,
+    stack: ExitStack,
+    *,
+    says: bool,
+) -> None:
+    """Have the loop of a daemon run a name server, too, which knows the echo server.
 
-    return server_context(
-        options.cert,
-        key=options.key or "",
-        password=settings.SSL_SERVERKEYPASSWD,
-        authorities=options.cacerts or settings.SSL_CACERTS,
-        require_client_certificate=bool(options.cacerts) or settings.SSL_REQUIRECLIENTCERT,
-    )
+    Raises:
+        DaemonError: its address is in use.
+    """
+    from pyroipc.naming.launch import described, start_ns
+
+    uri, names, responder = start_ns(host, settings=settings, tls=tls)
+    stack.enter_context(names)
+    daemon.combine(names)
+    if responder is not None:
+        stack.enter_context(responder)
+        daemon.combine(responder)
+    names.nameserver.register(OBJECT_NAME, daemon.uriFor(OBJECT_NAME))
+    if says:
+        for line in described(uri, names, responder):
+            print(line)
+        print(f"name: PYRONAME:{OBJECT_NAME}")
 
 
 def _announce(daemon: pyroipc.Daemon, uri: pyroipc.URI, settings: Settings) -> None:
@@ -205,4 +239,3 @@ def _announce(daemon: pyroipc.Daemon, uri: pyroipc.URI, settings: Settings) -> N
         print(f"listening at: {daemon.locationStr}")
     print(f"object name: {OBJECT_NAME}")
     print(f"echo uri: {uri}")
-    print("echoserver running.", flush=True)

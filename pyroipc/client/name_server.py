@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from pyroipc.client.proxy import Proxy
+from pyroipc.client.search import uri_of
 from pyroipc.uri import URI
 
 TYPE_CHECKING = False
@@ -40,7 +41,9 @@ class NameServerProxy(Proxy["Any"]):
         """
         if return_metadata:
             return self._pyroInvoke("lookup", (name, True), {})
-        return self._pyroInvoke("lookup", (name,), {})
+        if "lookup_text" in self._pyroMethods:
+            return uri_of(self._pyroInvoke("lookup_text", (name,), {}))
+        return self._pyroInvoke("lookup", (name,), {})  # of Pyro, or not connected yet
 
     def register(
         self,

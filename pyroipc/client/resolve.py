@@ -14,7 +14,7 @@ import threading
 from time import monotonic
 
 from pyroipc.client import references, sharing
-from pyroipc.client.search import Search
+from pyroipc.client.search import Search, uri_of
 from pyroipc.errors import CommunicationError, NamingError, TimeoutError
 from pyroipc.uri import URI
 
@@ -80,7 +80,7 @@ def _resolve_once(
         name: str = target
 
         def attempt() -> Any:
-            return _ask(uri, settings, deadline, "lookup", (name,))
+            return _ask(uri, settings, deadline, "lookup_text", (name,))
 
     else:
         tags = sorted(target)
@@ -95,7 +95,7 @@ def _resolve_once(
 def _as_uri(found: object, asked: URI) -> URI:
     if not isinstance(found, str | URI):
         raise NamingError(f"the name server gave no URI for {asked}, but {found!r:.100}")
-    return URI(found)
+    return uri_of(str(found))
 
 
 def _choose(found: dict[str, Any], tags: list[str]) -> Any:
@@ -151,8 +151,12 @@ def _ask(
     proxy = _kept.get(key)
     if proxy is not None:
         try:
-            return _twin(proxy, deadline)._pyroInvoke(member, args, {})
+            return _call(proxy, deadline, member, args)
         except TimeoutError:
+            # The next name is looked up at another one, if there is one. Without this the
+            # connection would stay until the late answer has come, if ever.
+            _forget(key, proxy)
+            proxy._pyroRelease()
             raise
         except CommunicationError:
             # It has ended, or moved. A lookup does no harm if it is made twice.
@@ -160,16 +164,19 @@ def _ask(
     search = Search(references.make_address_proxy, settings, deadline)
     proxy = search.anywhere() if uri.address is None else search.at(uri.address)
     _keep(key, proxy)
-    return _twin(proxy, deadline)._pyroInvoke(member, args, {})
+    return _call(proxy, deadline, member, args)
 
 
-def _twin(proxy: Any, deadline: float | None) -> Any:
-    """Return a proxy with the same connection, and a time limit for one call."""
-    twin = proxy.__copy__()
-    twin.__dict__["_pyro_line"] = proxy._pyro_line
+def _call(proxy: Any, deadline: float | None, member: str, args: tuple[Any, ...]) -> Any:
+    """Call a method of a name server, with a time limit for this call."""
+    if member == "lookup_text" and member not in proxy._pyroMethods:
+        member = "lookup"  # all that the name servers of Pyro have
     if deadline is not None:
+        twin = proxy.__copy__()
+        twin.__dict__["_pyro_line"] = proxy._pyro_line  # it shares the connection
         twin._pyroTimeout = max(0.001, deadline - monotonic())
-    return twin
+        proxy = twin
+    return proxy._pyroInvoke(member, args, {})
 
 
 def _keep(key: Key, proxy: Any) -> None:

@@ -1,9 +1,9 @@
 """Searching for a name server, and connecting to it.
 
-What leads there is tried in this order: the place that was named; or else NS_HOST, if it is this
-machine also by the address 127.0.1.1 that some systems give their own name; or else who answers a
-broadcast. Unlike Pyro, which broadcasts first if NS_HOST is another machine, the place that
-somebody has configured comes before one that anybody in the network may have answered with.
+What leads there is tried in this order: the place that was named; or else the places in NS_HOST,
+and for this machine also the address 127.0.1.1 that some systems give their own name; or else who
+answers a broadcast. Unlike Pyro, which broadcasts first if NS_HOST is another machine, the place
+that somebody has configured comes before one that anybody in the network may have answered with.
 """
 
 # ruff: noqa: SLF001 - what a proxy is made of
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import _socket as socket
 from contextlib import closing
+from functools import lru_cache
 from time import monotonic
 
 from pyroipc.client.broadcasting import NAMESERVER_NAME, ask
@@ -30,6 +31,16 @@ if TYPE_CHECKING:
 
 _DEBIAN = "127.0.1.1"
 """What Debian and its kin give as the address of a machine's own name."""
+
+
+@lru_cache(maxsize=4096)
+def uri_of(text: str) -> URI:
+    """Return the URI of a text; a URI is immutable, so one is enough for all.
+
+    Raises:
+        PyroError: it is none.
+    """
+    return URI(text)
 
 
 class Search:
@@ -81,24 +92,43 @@ class Search:
             NamingError: there is none.
         """
         settings = self._settings
-        for location in self._configured(port or settings.NS_PORT):
-            found = self._connect(URI(f"PYRO:{NAMESERVER_NAME}@{location}"))
+        locations = list(self._configured(port))
+        for number, location in enumerate(locations):
+            uri = URI(f"PYRO:{NAMESERVER_NAME}@{location}")
+            # One that does not answer leaves the others their share of the time.
+            found = self._connect(uri, share=len(locations) - number)
             if found is not None:
                 return found
         if broadcast and settings.BROADCAST_ADDRS and settings.PREFER_IP_VERSION != 6:
             found = self._by_broadcast(port or settings.NS_BCPORT)
             if found is not None:
                 return found
+        if broadcast and settings.NS_DNS_SD:
+            found = self._by_dns_sd()
+            if found is not None:
+                return found
         raise self._failure()
 
-    def _configured(self, port: int) -> Iterator[Location]:
-        host = self._settings.NS_HOST
-        if host.startswith(UNIX_PREFIX):
-            yield Location.parse(host)
-            return
-        yield Location(host, port)
-        if addresses.is_loopback(host) and host != _DEBIAN and _is_own_name():
-            yield Location(_DEBIAN, port)
+    def _configured(self, port: int | None) -> Iterator[Location]:
+        """Yield the places that NS_HOST names.
+
+        Raises:
+            NamingError: a part of it is no place.
+        """
+        for part in self._settings.NS_HOST.split(","):
+            location = self._place(part.strip(), port)
+            yield location
+            host = location.host
+            if host and addresses.is_loopback(host) and host != _DEBIAN and _is_own_name():
+                yield Location(_DEBIAN, location.port)
+
+    def _place(self, text: str, port: int | None) -> Location:
+        if not text.startswith("[") and (text.count(":") != 1 or text.startswith(UNIX_PREFIX)):
+            return location_of(text, port, self._settings)
+        try:
+            return Location.parse(text, default_port=port or self._settings.NS_PORT)
+        except PyroError as error:
+            raise NamingError(f"no name server can be at {text!r:.200}: {error}") from None
 
     def _by_broadcast(self, port: int) -> Any:
         targets = self._settings.BROADCAST_ADDRS
@@ -113,10 +143,28 @@ class Search:
             self._tried.append(f"broadcasts to port {port} ({', '.join(targets)}): no answer")
         return None
 
-    def _connect(self, uri: URI, what: str = "") -> Any:
+    def _by_dns_sd(self) -> Any:
+        from pyroipc.client.dns_sd import browse
+
+        heard = False
+        try:
+            with closing(browse(self._deadline)) as answers:
+                for uri in answers:
+                    heard = True
+                    found = self._connect(uri, "found by DNS-SD, ")
+                    if found is not None:
+                        return found
+        except NamingError as error:
+            self._tried.append(str(error))
+        else:
+            if not heard:
+                self._tried.append("DNS-SD: no answer")
+        return None
+
+    def _connect(self, uri: URI, what: str = "", *, share: int = 1) -> Any:
         proxy = self._make(uri, tls=self._tls, hmac_key=self._hmac_key, settings=self._settings)
         if self._deadline is not None:
-            proxy._pyroTimeout = max(0.001, self._deadline - monotonic())
+            proxy._pyroTimeout = max(0.001, (self._deadline - monotonic()) / share)
         try:
             proxy._pyroBind()
         except PyroError as error:

@@ -166,7 +166,7 @@ class BroadcastServer(Addressed):
             if poll.poll(_LISTENING_SECONDS * 1000):
                 self.processRequest()
 
-    # --- in a loop ------------------------------------------------------------------------------ 
+    # --- in a loop ------------------------------------------------------------------------------
 
     @property
     def _network(self) -> Any:  # what combine() wants of a daemon: it joins a loop

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from pyroipc.naming.dns_sd import Announcement
     from pyroipc.settings import Settings
 
 __all__ = ["start_ns", "start_ns_loop"]
@@ -104,9 +105,11 @@ def start_ns_loop(
         settings: read once, now.
         options: as there.
 
+    With the setting NS_DNS_SD it also announces itself, see :mod:`pyroipc.naming.dns_sd`.
+
     Raises:
         DaemonError: an address cannot be listened at.
-        NamingError: the storage cannot be used.
+        NamingError: the storage cannot be used, or DNS-SD was asked for and cannot be.
     """
     uri, daemon, responder = start_ns(
         host,
@@ -121,14 +124,24 @@ def start_ns_loop(
         settings=settings,
         **options,
     )
+    announcement: Announcement | None = None
     try:
         if responder is not None:
             daemon.combine(responder)
+        if settings.NS_DNS_SD:
+            from pyroipc.naming import dns_sd
+
+            announcement = dns_sd.Announcement(daemon)
         if verbose:
-            for line in described(uri, daemon, responder, wanted_broadcast=enableBroadcast):
+            names = announcement.names if announcement is not None else ()
+            for line in described(
+                uri, daemon, responder, wanted_broadcast=enableBroadcast, announced=names
+            ):
                 print(line, flush=True)  # noqa: T201 - what a user waits for who has started it
         daemon.requestLoop(loopCondition)
     finally:
+        if announcement is not None:
+            announcement.close()
         if responder is not None:
             responder.close()
         daemon.close()
@@ -142,12 +155,15 @@ def described(
     responder: BroadcastServer | None,
     *,
     wanted_broadcast: bool = True,
+    announced: Iterable[str] = (),
 ) -> Iterable[str]:
     """Yield the lines that tell where a name server is, as Pyro prints them."""
     if responder is not None:
         yield f"Broadcast server running on {responder.locationStr}"
     elif wanted_broadcast:
         yield "Not starting broadcast server: only this machine, or only IPv6, can connect."
+    for name in announced:
+        yield f"Announced by DNS-SD as {name}"
     entries = daemon.nameserver.count() - 1
     if daemon.nameserver.storage.persistent and entries:
         yield f"Persistent store contains {entries} existing registrations."

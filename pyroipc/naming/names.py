@@ -43,6 +43,11 @@ class Limits:
         entries: the most entries.
         entries_per_connection: the most new names that one connection may register, apart from
             those that it has removed again.
+        usual_ttl: the lease time of an entry that is registered without one, in seconds; None: it
+            stays.
+
+    Raises:
+        NamingError: the usual ttl is out of bounds.
     """
 
     __slots__ = (
@@ -52,6 +57,7 @@ class Limits:
         "tag_bytes",
         "tags",
         "uri_bytes",
+        "usual_ttl",
     )
 
     def __init__(
@@ -63,6 +69,7 @@ class Limits:
         tag_bytes: int = 256,
         entries: int = 1_000_000,
         entries_per_connection: int = 200_000,
+        usual_ttl: float | None = None,
     ) -> None:
         self.name_bytes = name_bytes
         self.uri_bytes = uri_bytes
@@ -70,6 +77,7 @@ class Limits:
         self.tag_bytes = tag_bytes
         self.entries = entries
         self.entries_per_connection = entries_per_connection
+        self.usual_ttl = checked_ttl(usual_ttl)
 
 
 def is_reserved(name: str) -> bool:

@@ -19,6 +19,7 @@ from pyroipc.errors import DaemonError, ForkedConnectionError, PyroError
 from pyroipc.location import Location
 from pyroipc.server.loops.network import NetworkLoop
 from pyroipc.server.loops.overload import Times
+from pyroipc.server.serving import overridden_hooks
 from pyroipc.server.termination import handling_signals
 from pyroipc.server.visiting import Visit
 from pyroipc.transports import addresses, table
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from pyroipc.server.daemon import Daemon
     from pyroipc.server.loops.visitor import Visitor
     from pyroipc.settings import Settings
-    from pyroipc.transports.base import Listener
+    from pyroipc.transports.base import Listener, Options
     from pyroipc.transports.trust import Peer
 
 _REFUSED = plain_prefix(GOODBYE, 0, REFUSED)
@@ -130,6 +131,13 @@ class Access:
         self.hmac_key = key_of(hmac_key, settings)
         self.allowed_uids = frozenset(allowed_uids)
 
+    @property
+    def is_guarded(self) -> bool:
+        """Whether something keeps strangers from a TCP address."""
+        return bool(self.hmac_key) or (
+            self.tls is not None and self.tls.verify_mode == self.tls.verify_mode.CERT_REQUIRED
+        )
+
     def check(self, sock: socket.socket, peer: Peer) -> str | None:
         """Say why the process at the other end may not use this daemon; None: it may."""
         if not is_unix(sock) or peer.trusted or peer.uid in self.allowed_uids:
@@ -173,12 +181,17 @@ class Listening:
         self._pid = os.getpid()
         self._making = threading.RLock()  # a signal handler may want the loop at any moment
         self._loop: NetworkLoop | None = None
-        self.listeners = _listen(asked.locations(daemon.settings), daemon.settings)
+        options = options_of(daemon.settings)
+        if access.allowed_uids:  # all may open the socket, and are looked at then
+            options.unix_mode = 0o666
+        self.listeners = _listen(asked.locations(daemon.settings), options)
         try:
             self.published = _published(self.listeners[0].location)
             """The location in the URIs of objects, inside of a router."""
             self.nat = asked.nat(daemon.settings, self.published)
             """The location in the URIs of objects, outside of it; None: it is the same."""
+            if not (access.is_guarded or "validateHandshake" in overridden_hooks(type(daemon))):
+                _warn_of_strangers(self.locations)
         except BaseException:
             for listener in self.listeners:
                 listener.close()
@@ -313,8 +326,7 @@ def _parsed(text: str) -> Location:
         raise PyroError(f"cannot listen at {text!r}: {error}") from None
 
 
-def _listen(locations: Sequence[Location], settings: Settings) -> list[Listener]:
-    options = options_of(settings)
+def _listen(locations: Sequence[Location], options: Options) -> list[Listener]:
     listeners: list[Listener] = []
     try:
         for location in locations:
@@ -324,6 +336,18 @@ def _listen(locations: Sequence[Location], settings: Settings) -> list[Listener]
             listener.close()
         raise
     return listeners
+
+
+def _warn_of_strangers(locations: Sequence[Location]) -> None:
+    """Say that an address is open to everybody who can reach it, if it is."""
+    for location in locations:
+        if location.host is not None and not addresses.is_loopback(location.host):
+            _log().warning(
+                "everybody who can reach %s may call what is exposed there; to be asked first: a "
+                "firewall, client certificates (tls=), hmac_key=, or Daemon.validateHandshake",
+                location,
+            )
+            return
 
 
 def _published(location: Location) -> Location:

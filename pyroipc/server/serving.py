@@ -54,7 +54,7 @@ class Serving:
         """The instances that live as long as the conversation."""
         self.streams = Streams(session, daemon.lingering)
         self.dispatcher = Dispatcher(registry, daemon.single, self.instances, session.references)
-        overridden = _overridden(type(daemon))
+        overridden = overridden_hooks(type(daemon))
         self._wants_handshake = "validateHandshake" in overridden
         self.handler = ServerSession(
             self.dispatcher,
@@ -128,7 +128,7 @@ def threads_of(settings: Settings) -> int:
     return 1 if settings.SERVERTYPE == "multiplex" else settings.THREADPOOL_SIZE
 
 
-def _overridden(cls: type) -> set[str]:
+def overridden_hooks(cls: type) -> set[str]:
     """Return the names that a subclass of Daemon defines itself."""
     names: set[str] = set()
     for base in cls.__mro__:

@@ -210,10 +210,11 @@ class Settings:
     those that the system trusts."""
 
     NS_HOST: str
-    """Where the name server is looked for. Default ``"localhost"``."""
+    """Where the name server is looked for. Default ``"localhost"``. There may be several places,
+    as in ``"ns1.lan, ns2.lan:9091, ./u:/run/ns.sock"``; the first that answers is taken."""
 
     NS_PORT: int
-    """The port of the name server. Default 9090."""
+    """The port of the name server, where NS_HOST has none. Default 9090."""
 
     NS_BCHOST: str | None
     """Where the name server listens for broadcasts. Default None: as its own host suggests."""
@@ -227,6 +228,10 @@ class Settings:
 
     NS_LOOKUP_DELAY: float
     """How long to wait for a name that is not registered yet, in seconds. Default 0.0."""
+
+    NS_DNS_SD: bool
+    """Whether a name server announces itself by DNS-SD (multicast DNS), and clients that do not
+    find one otherwise look for that. Default False. Needs the extra ``zeroconf``."""
 
     BROADCAST_ADDRS: list[str]
     """Where broadcasts are sent. Default ``["<broadcast>", "0.0.0.0"]``."""

@@ -94,6 +94,7 @@ DEFAULTS: Final[Mapping[str, Value]] = {
     "NS_BCPORT": 9091,
     "NS_AUTOCLEAN": 0.0,
     "NS_LOOKUP_DELAY": 0.0,
+    "NS_DNS_SD": False,
     "BROADCAST_ADDRS": ["<broadcast>", "0.0.0.0"],  # noqa: S104 - sent to, not bound
     # the log
     "LOGFILE": "",

@@ -54,8 +54,8 @@ _REASONS: dict[int, str] = {
         "nobody listens there: the file was left behind, or is no socket; start the daemon again"
     ),
     errno.EACCES: (
-        "permission denied; a daemon opens its socket to its own user only, unless it is told "
-        "another unix_mode, and the directory must let you in, too"
+        "permission denied; a daemon opens its socket to its own user only, unless it is given "
+        "allowed_uids, and the directory must let you in, too"
     ),
     errno.EPROTOTYPE: "it is a socket of another kind, not of a daemon; is the path right?",
     errno.ENOTDIR: "a part of the path is no directory; is the path right?",

@@ -35,6 +35,8 @@ from tests.support.messages import bytewise, frame, outcome, plain, splits, writ
 from tests.support.raw import call_frame, hello_frame
 from tests.support.things import Thing
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = int(os.environ.get("PYROIPC_FUZZ_ROUNDS", "15000"))
 SEED = int(os.environ.get("PYROIPC_FUZZ_SEED", "1"))
 LIMITS = Limits(1 << 20, buffers=64)

@@ -20,6 +20,8 @@ from pyroipc.serializers.typed import TAGS
 from pyroipc.serializers.typed_classes import register_class, unregister_class
 from tests.support.typed_values import CLASSES, SAMPLES, Bits, Color, Customer, Order, Point, typed
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = int(os.environ.get("PYROIPC_FUZZ_ROUNDS", "4000"))
 SEED = int(os.environ.get("PYROIPC_FUZZ_SEED", "2"))
 NAMES = [name for name in table.names() if table.trust_of(name) == "data"]

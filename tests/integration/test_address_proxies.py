@@ -26,7 +26,7 @@ from pyroipc import (
     expose,
 )
 from pyroipc.client.methods import OnewayMethod, RemoteMethod, SpecialMethod
-from tests.support.daemons import child_serving, roads, serving
+from tests.support.daemons import child_serving, roads, serving, settings
 from tests.support.hosts import PATIENCE, together
 from tests.support.sources import Source
 from tests.support.things import Thing
@@ -209,12 +209,13 @@ def test_an_object_that_exposes_nothing(caplog):
         assert "cannot connect" not in str(caught.value)
 
 
-def test_names_cannot_be_looked_up_yet():
-    for uri in ("PYRONAME:some.name", "PYROMETA:a,b", "PYRONAME:x@host:999"):
-        proxy = Proxy(uri)
+def test_names_without_a_name_server():
+    nowhere = settings(NS_PORT=1, BROADCAST_ADDRS=[])
+    for uri in ("PYRONAME:some.name", "PYROMETA:a,b", "PYRONAME:x@localhost:1"):
+        proxy = Proxy(uri, settings=nowhere)
         assert hash(proxy) == hash(Proxy(uri))
         assert proxy == Proxy(uri)
-        with pytest.raises(NamingError, match="no name server yet"):
+        with pytest.raises(NamingError, match="failed to locate the name server"):
             proxy.method()
 
 

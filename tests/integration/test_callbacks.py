@@ -147,6 +147,7 @@ def test_exceptions_go_through_three_levels(link):
     assert "in fail" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_large_callbacks_both_ways_at_once(kind):
     with linked(kind, "pickle") as link:

@@ -46,6 +46,7 @@ def test_everything_over_every_serializer(serializer):
         ns.register("b", SOMEWHERE)
         assert ns.count() == 4
         assert ns.lookup("a.one") == pyroipc.URI(SOMEWHERE)
+        assert ns._pyroInvoke("lookup", ("a.one",), {}) == pyroipc.URI(SOMEWHERE)  # as in Pyro
         uri, tags = ns.lookup("a.one", return_metadata=True)
         assert (uri, set(tags)) == (pyroipc.URI(SOMEWHERE), {"red", "round"})
         assert ns.list(prefix="a.") == {"a.one": SOMEWHERE, "a.two": ELSEWHERE}
@@ -138,7 +139,8 @@ def test_only_what_is_meant_for_clients_can_be_called():
     with name_server() as names, pyroipc.Proxy(f"PYRO:Pyro.NameServer@{names.location}") as raw:
         raw._pyroBind()
         assert set(raw._pyroMethods) == {
-            "count", "list", "lookup", "ping", "register", "remove", "renew", "set_metadata",
+            "count", "list", "lookup", "lookup_text", "ping",
+            "register", "remove", "renew", "set_metadata",
             "yplookup",
         }  # fmt: skip
         assert not raw._pyroAttrs
@@ -239,14 +241,13 @@ def test_names_lead_to_objects(road):
 
 
 def test_a_name_is_looked_up_again_after_a_reconnect():
-    with name_server() as names, names.locate() as ns:
-        with names.proxy("PYRONAME:thing") as proxy:
-            with serving({"thing": Thing("first")}) as served:
-                ns.register("thing", served.uri())
-                assert proxy.where() == "first"
-            with serving({"other": Thing("second")}) as served:
-                ns.register("thing", served.uri("other"))
-                assert proxy.where() == "second"
+    with name_server() as names, names.locate() as ns, names.proxy("PYRONAME:thing") as proxy:
+        with serving({"thing": Thing("first")}) as served:
+            ns.register("thing", served.uri())
+            assert proxy.where() == "first"
+        with serving({"other": Thing("second")}) as served:
+            ns.register("thing", served.uri("other"))
+            assert proxy.where() == "second"
 
 
 def test_one_of_several_is_chosen():
@@ -272,10 +273,10 @@ def test_names_of_names():
 def test_waiting_for_a_name():
     with name_server() as names, names.locate() as ns:
         waiters = [
-            Worker(names.resolve, "PYRONAME:late", 10.0),
-            Worker(names.resolve, "PYROMETA:late", 10.0),
-            Worker(pyroipc.lookup, ns, "late", False, 10.0),
-            Worker(pyroipc.yplookup, ns, ["late"], None, False, 10.0),
+            Worker(names.resolve, "PYRONAME:late", 3.0),
+            Worker(names.resolve, "PYROMETA:late", 3.0),
+            Worker(pyroipc.lookup, ns, "late", False, 3.0),
+            Worker(pyroipc.yplookup, ns, ["late"], None, False, 3.0),
         ]
         ns.register("late", SOMEWHERE, metadata={"late"})
         uri = pyroipc.URI(SOMEWHERE)
@@ -351,18 +352,18 @@ def test_a_daemon_without_a_name_server():
         pyroipc.locate_ns("127.0.0.1", served.port)
 
 
-@pytest.mark.parametrize("host", ["", "a b", "h:1", "[::1"])
+@pytest.mark.parametrize("host", ["a b", "h:1", "a@b", "./u:"])
 def test_wrong_hosts(host):
-    if host:
-        with pytest.raises(NamingError, match="no name server can be at"):
-            pyroipc.locate_ns(host)
+    with pytest.raises(NamingError, match="no name server can be at"):
+        pyroipc.locate_ns(host)
 
 
 def test_what_cannot_be_resolved():
     with pytest.raises(TypeError, match="can only resolve Pyro URIs, not int"):
         pyroipc.resolve(7)
     uri = pyroipc.URI(SOMEWHERE)
-    assert pyroipc.resolve(uri) is uri or pyroipc.resolve(uri) == uri
+    assert pyroipc.resolve(uri) == uri
+    assert pyroipc.resolve(SOMEWHERE) == uri
 
 
 def test_a_name_server_at_a_unix_socket():
@@ -432,7 +433,7 @@ def test_nat():
 def test_what_cannot_be_started():
     with pytest.raises(NamingError, match="unknown storage 'nonsense'"):
         pyroipc.start_ns("127.0.0.1", 0, storage="nonsense")
-    with pytest.raises(ValueError, match="NS_AUTOCLEAN cannot be smaller than 3: 1.0"):
+    with pytest.raises(ValueError, match=r"NS_AUTOCLEAN cannot be smaller than 3: 1\.0"):
         NameServerDaemon("127.0.0.1", 0, settings=changed_settings(NS_AUTOCLEAN=1.0))
     with pytest.raises(pyroipc.DaemonError, match="listens at an address"):
         NameServerDaemon(connected_socket=object())
@@ -458,7 +459,7 @@ def test_killed_while_names_are_registered(tmp_path):
             assert ns.list(prefix="Pyro.") == {
                 "Pyro.NameServer": f"PYRO:Pyro.NameServer@{names.location}"
             }
-            assert ns.list(prefix="n") == acknowledged
+            _check_kept(acknowledged, ns.list(prefix="n"))
             enough = threading.Event()
 
             def register(ns=ns, number=number, enough=enough):
@@ -474,9 +475,15 @@ def test_killed_while_names_are_registered(tmp_path):
             names.kill()
             assert isinstance(client.finish(), pyroipc.CommunicationError)
     with child_name_server(storage=storage) as names, names.locate() as ns:
-        found = ns.list(prefix="n")
-        assert acknowledged.items() <= found.items()
-        assert len(found) - len(acknowledged) <= rounds  # stored, but not acknowledged
+        _check_kept(acknowledged, ns.list(prefix="n"))
+    assert len(acknowledged) > 20 * rounds
+
+
+def _check_kept(acknowledged, found):
+    """Nothing is lost; the one that was stored when the answer could not be sent counts too."""
+    assert acknowledged.items() <= found.items()
+    assert len(found) - len(acknowledged) <= 1
+    acknowledged.update(found)
 
 
 # --- entries whose servers are gone --------------------------------------------------------------

@@ -82,6 +82,7 @@ def test_eight_children_closed_in_many_orders():
             assert children[number].exitcode == 0
 
 
+@pytest.mark.slow
 def test_four_children_closed_in_every_order_by_closing_the_socket_only():
     for order in itertools.permutations(range(4)):
         children = [pyroipc.spawn(Counter, start="fork") for _ in range(4)]
@@ -94,6 +95,7 @@ def test_four_children_closed_in_every_order_by_closing_the_socket_only():
             assert child.exitcode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["process", "thread"])
 def test_two_hundred_rounds(where):
     pyroipc.spawn(Counter, where=where, start="fork").close()

@@ -20,6 +20,8 @@ from tests.support.hosts import ThreadHost, Worker
 from tests.support.things import Gate, Thing
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = pyroipc.config.copy()
 SETTINGS.LOCAL_SERIALIZER = "json"
 SETTINGS.HANDSHAKE_TIMEOUT = 5.0

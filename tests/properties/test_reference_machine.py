@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -12,6 +13,8 @@ from pyroipc import Daemon, Proxy, SerializeError, expose
 from tests.support.both_ends import Near, Unsendable, watch
 from tests.support.hosts import ThreadHost, unix_pair
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.slow
 
 SLOTS = st.integers(0, 3)
 

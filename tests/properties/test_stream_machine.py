@@ -24,6 +24,8 @@ from tests.support.hosts import hosted
 from tests.support.sources import Source
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 LENGTHS = st.sampled_from([0, 1, 2, 3, 14, 15, 16, 31, 63, 500, 1023, 1500, 3000])
 
 

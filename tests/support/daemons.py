@@ -11,6 +11,7 @@ import contextlib
 import functools
 import os
 import select
+import shutil
 import signal
 import ssl
 import tempfile
@@ -57,9 +58,10 @@ class Road:
 @functools.cache
 def authority() -> Authority:
     """Return the authority whose certificates the daemons of the tests have."""
-    directory = tempfile.TemporaryDirectory(prefix="pyroipc-authority-")
-    atexit.register(directory.cleanup)
-    return Authority(Path(directory.name))
+    # No TemporaryDirectory: a forked child, in which it is collected, would remove the files.
+    directory, owner = tempfile.mkdtemp(prefix="pyroipc-authority-"), os.getpid()
+    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(directory, ignore_errors=True))
+    return Authority(Path(directory))
 
 
 @functools.cache

@@ -108,3 +108,15 @@ def _serve(port: int, options: dict[str, Any], writer: int) -> None:
 def directory() -> tempfile.TemporaryDirectory[str]:
     """Return a directory with a short path, as unix sockets need it."""
     return tempfile.TemporaryDirectory(prefix="pyroipc-")
+
+
+def run_in_console(options: dict[str, Any]) -> None:
+    """Run a name server with its responder in a thread; for the consoles of namespaces."""
+    _, daemon, responder = pyroipc.start_ns(**options)
+    if responder is not None:
+        daemon.combine(responder)
+    responders.append(responder and responder.locationStr)
+    Worker(daemon.requestLoop)
+
+
+responders: list[str | None] = []

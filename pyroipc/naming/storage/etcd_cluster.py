@@ -84,7 +84,7 @@ class Cluster:
             NamingError: nobody answered in time, or the storage is closed.
             RefusedError: the cluster says no.
         """
-        failures: dict[int, Exception] = {}
+        failures: dict[int, str] = {}
         while True:
             first = self._preferred
             for turn in range(len(self._nodes)):
@@ -96,7 +96,7 @@ class Cluster:
                 try:
                     answer = self._ask_node(number, path, question, share)
                 except _PASSING as error:
-                    failures[number] = error
+                    failures[number] = _said(error)  # its traceback would hold the socket
                 else:
                     self._prefer(number, failures)
                     return answer
@@ -134,28 +134,29 @@ class Cluster:
         return answer
 
     def _connected(self, node: Location) -> Etcd3Client:
-        session = requests.Session()
-        session.trust_env = False  # a proxy for the web does not lead to the cluster
-        return Etcd3Client(node.host or "", node.port or 0, api_path=_ROOM, session=session)
+        client = Etcd3Client(node.host or "", node.port or 0, api_path=_ROOM)
+        client.session.trust_env = False  # a proxy for the web does not lead to the cluster
+        return client
 
     def _give_back(self, number: int, client: Etcd3Client) -> None:
         self._stock[number].append(client)
         if self._closed.is_set():
             self.close()
 
-    def _prefer(self, number: int, failures: dict[int, Exception]) -> None:
-        if number != self._preferred:
+    def _prefer(self, number: int, failures: dict[int, str]) -> None:
+        former = self._preferred
+        if number != former and former in failures:  # else another thread has changed it
+            self._preferred = number
             logs.get("naming").warning(
                 "etcd at %s does not answer; %s is asked from now on: %s",
-                self._nodes[self._preferred],
+                self._nodes[former],
                 self._nodes[number],
-                failures.get(self._preferred),
+                failures[former],
             )
-            self._preferred = number
 
-    def _silence(self, failures: dict[int, Exception]) -> str:
+    def _silence(self, failures: dict[int, str]) -> str:
         reasons = "; ".join(
-            f"{self._nodes[number]}: {_said(error)}" for number, error in sorted(failures.items())
+            f"{self._nodes[number]}: {reason}" for number, reason in sorted(failures.items())
         )
         return (
             f"the storage {self} did not answer within {self._timeout:g} s; "

@@ -8,7 +8,7 @@
 * **What is acknowledged is on the disk.** The file is in WAL mode with ``synchronous=FULL``: each
   commit waits for the disk (2.5 ms on the machine where this was measured, and the work itself
   0.04 ms). So the changes that threads ask for meanwhile are put into the next commit together:
-  16 threads get about 8 times as many registrations per second as one.
+  16 threads make about 10 times as many registrations per second as one.
 * **Who reads does not wait for the disk.** There are two connections, one for changes and one for
   looking up, each with a lock. A connection for each thread would have to be closed when a thread
   ends, and nobody tells us.

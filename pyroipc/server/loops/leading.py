@@ -251,9 +251,11 @@ class Leading(Relay):
                 and (spin.on or spin.try_again())
             ):
                 message = alone.step(self._scratch, spin)
-                if message is not None or alone.has_ended:
+                if message is not None:
                     return self._take(alone, message)
             self._alone = None
+            if alone.has_ended:
+                return self._let_end(alone)
         now = monotonic()
         if now >= self._chores_at and self._do_chores(now) and self._start_job(None):
             return _HOUSEKEEPING
@@ -287,6 +289,8 @@ class Leading(Relay):
 
     def _note_alone(self, visitor: Visitor) -> None:
         """Take note that just this client asks: look at its socket first, the next time."""
+        if visitor.has_ended:
+            return
         self._alone = visitor
         if self._looked_at != visitor.fd:
             self._looked_at = visitor.fd

@@ -11,15 +11,26 @@ from pyroipc.errors import NamingError
 from pyroipc.naming import patterns
 from pyroipc.naming.patterns import Pattern
 
-NAMES = ["", "a", "aaa", "ab.cd", "Test.one", "test.one", "test.two.three", "x-1", "ünïcode", "a b"]
+NAMES = [
+    "",
+    "a",
+    "aaa",
+    "ab.cd",
+    "Test.one",
+    "test.one",
+    "test.two.three",
+    "x-1",
+    "ünïcode",
+    "a b",
+]
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "", "a", "test", r"test\.", r"test\..*", r"test\.(one|two)", "^a$", "(?i)TEST", "a|b|x",
-        r"[a-z]+\.[a-z]+$", ".*e$", "a{2,}", r"\w+\s\w+", "a?b?", r"(?P<x>t)est", "a+?$", "(ab)*x?",
-        r"\bab\b", "(?:a|b)*", "[^a]*o", "a{3}$", r"(test\.)?one", "(|a)b",
+        r"[a-z]+\.[a-z]+$", ".*e$", "a{2,}", r"\w+\s\w+", "a?b?", r"(?P<x>t)est", "a+?$",
+        "(ab)*x?",         r"\bab\b", "(?:a|b)*", "[^a]*o", "a{3}$", r"(test\.)?one", "(|a)b",
     ],
 )  # fmt: skip
 def test_what_matches_is_what_re_matches(text):

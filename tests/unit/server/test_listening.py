@@ -190,3 +190,33 @@ def test_serve_ends_with_ctrl_c_and_closes_the_daemon():
         """
     )
     assert finished.stdout == "True\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "127.0.0.1"}, False),
+        ({"host": "localhost"}, False),
+        ({"host": "0.0.0.0", "hmac_key": "a key"}, False),
+    ],
+)
+def test_an_address_that_is_open_to_everybody_is_a_warning(caplog, options, warned):
+    with Daemon(**options):
+        assert any("everybody who can reach" in text for text in caplog.messages) == warned
+
+
+def test_a_daemon_that_looks_at_handshakes_is_not_open_to_everybody(caplog):
+    class Careful(Daemon):
+        def validateHandshake(self, conn, data):
+            raise ValueError("nobody")
+
+    with Careful("0.0.0.0"):
+        assert not any("everybody who can reach" in text for text in caplog.messages)
+
+
+def test_the_socket_of_others_can_be_opened_by_them(tmp_path):
+    for uids, mode in (((), 0o600), ((65534,), 0o666)):
+        path = tmp_path / f"{mode:o}.sock"
+        with Daemon(unixsocket=str(path), allowed_uids=uids):
+            assert path.stat().st_mode & 0o777 == mode
