@@ -1,5 +1,9 @@
-"""A bank in a process of its own: ``python bank.py NAME`` prints the URI of its counter."""
+"""A bank in a process of its own: ``python bank.py NAME`` prints the URI of its counter.
 
+With ``--publish`` the counter also has a name in the name server, ``bank.NAME``.
+"""
+
+import contextlib
 import sys
 import threading
 
@@ -56,5 +60,9 @@ class Bank:
 
 if __name__ == "__main__":
     with pyroipc.Daemon() as daemon:
-        print(daemon.register(Bank(sys.argv[1]), "bank"), flush=True)
-        daemon.requestLoop()
+        uri = daemon.register(Bank(sys.argv[1]), "bank")
+        with contextlib.ExitStack() as stack:
+            if "--publish" in sys.argv:
+                stack.enter_context(pyroipc.publish(daemon, {f"bank.{sys.argv[1]}": "bank"}))
+            print(uri, flush=True)
+            daemon.requestLoop()

@@ -98,7 +98,9 @@ def _zsh(tree: Tree) -> Iterator[str]:
     yield "    _describe 'pyroipc' offered"
     yield "    _files"
     yield "}"
-    yield 'if [ "$funcstack[1]" = _pyroipc ]; then _pyroipc "$@"; else compdef _pyroipc pyroipc; fi'
+    # zsh calls a file of $fpath as the function of that name; else it was read with source.
+    yield 'if [ "$funcstack[1]" = _pyroipc ]; then _pyroipc "$@"'
+    yield "else compdef _pyroipc pyroipc; fi"
 
 
 def _find_chain(words_before: str, tree: Tree) -> Iterator[str]:

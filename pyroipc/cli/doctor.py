@@ -1,5 +1,8 @@
 """``pyroipc doctor``: why a proxy does not reach its object, or how well it does.
 
+Without a URI, it looks at what names need: this machine's own name and networks, the name server,
+and each object that this knows.
+
 What is looked at stands in :mod:`pyroipc.cli.diagnosis`; here it is printed. The exit status says
 how far one gets: 0 calls work; 1 the URI or the settings of this end are wrong; 3 nobody can be
 reached; 4 somebody answers, but does not talk to us; 5 the daemon does, but the object cannot be
@@ -16,6 +19,13 @@ if TYPE_CHECKING:
 
 _USUAL_SECONDS = 10.0
 _LONGEST_SECONDS = 3600.0
+_VERDICTS_ON_NAMES = {
+    0: "names can be looked up, and lead to objects that can be called",
+    1: "the settings of this end are wrong",
+    3: "no name server can be found",
+    4: "a name server answers, but does not talk to us",
+    5: "the name server knows objects that cannot be called",
+}
 _VERDICTS = {
     0: "calls work",
     1: "the URI or the settings of this end are wrong",
@@ -27,7 +37,13 @@ _VERDICTS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand to its parser."""
-    parser.add_argument("uri", metavar="URI", help="such as PYRO:calculator@server.example:9090")
+    parser.add_argument(
+        "uri",
+        metavar="URI",
+        nargs="?",
+        help="such as PYRO:calculator@server.example:9090 or PYRONAME:calculator; without one, "
+        "this machine, the name server and all that it knows are looked at",
+    )
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
@@ -39,15 +55,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Examine a URI with the settings of the environment; return the exit status.
+    """Examine a URI, or what names need, with the settings of the environment.
+
+    Returns:
+        The exit status.
 
     Raises:
         PyroError: a variable of the environment has a value that its item cannot take.
     """
-    from pyroipc.cli.diagnosis.examination import examine
+    from pyroipc.cli.diagnosis.examination import examine, examine_surroundings
     from pyroipc.settings import config
 
-    findings = examine(options.uri, config, options.timeout)
+    if options.uri is None:
+        findings = examine_surroundings(config, options.timeout)
+    else:
+        findings = examine(options.uri, config, options.timeout)
     if options.json:
         import json
 
@@ -72,7 +94,8 @@ def _print(findings: Findings) -> None:
             print(f"  - {line}")
     warnings = findings.n_warnings
     extent = f", with {warnings} warning{'' if warnings == 1 else 's'}" if warnings else ""
-    print(f"\n{_VERDICTS[findings.exit_status]}{extent}")
+    verdicts = _VERDICTS if findings.subject is not None else _VERDICTS_ON_NAMES
+    print(f"\n{verdicts[findings.exit_status]}{extent}")
 
 
 def _seconds(text: str) -> float:

@@ -191,15 +191,29 @@ def run(options: argparse.Namespace) -> int:
         if options.nameserver:
             _start_name_server(daemon, options.host, tls, settings, stack, says=says)
         elif options.naming:
-            stack.enter_context(
-                pyroipc.publish(daemon, {OBJECT_NAME: OBJECT_NAME}, settings=settings)
-            )
-            if says:
-                print(f"name: PYRONAME:{OBJECT_NAME}")
+            _publish(daemon, settings, stack, says=says)
         if says:
             print("echoserver running.", flush=True)
         daemon.requestLoop()
     return 0
+
+
+def _publish(daemon: pyroipc.Daemon, settings: Settings, stack: ExitStack, *, says: bool) -> None:
+    """Register the echo server with the name server, until the end.
+
+    Raises:
+        NamingError: there is none.
+    """
+    import warnings
+
+    with warnings.catch_warnings(record=True) as advice:
+        warnings.simplefilter("always")
+        names = pyroipc.publish(daemon, {OBJECT_NAME: OBJECT_NAME}, settings=settings)
+    stack.enter_context(names)
+    for warning in advice:
+        print(f"pyroipc echo: {warning.message}", file=sys.stderr)
+    if says:
+        print(f"name: PYRONAME:{OBJECT_NAME}")
 
 
 def _start_name_server(

@@ -56,6 +56,8 @@ def _add_options(parser: argparse.ArgumentParser, *, suppressed: bool) -> None:
     def default(value: Any) -> Any:
         return SUPPRESS if suppressed else value
 
+    yes, no = True, False
+
     parser.add_argument(
         "-n", "-H", "--host", default=default(None),
         help="where the name server is (default: as the settings say, then a broadcast)",
@@ -68,7 +70,7 @@ def _add_options(parser: argparse.ArgumentParser, *, suppressed: bool) -> None:
         "-u", "--unixsocket", metavar="PATH", default=default(None), help="it is at a unix socket"
     )
     parser.add_argument(
-        "--broadcast", action=BooleanOptionalAction, default=default(True),
+        "--broadcast", action=BooleanOptionalAction, default=default(yes),
         help="whether to ask in the networks, if nothing else leads to it",
     )  # fmt: skip
     parser.add_argument(
@@ -76,7 +78,7 @@ def _add_options(parser: argparse.ArgumentParser, *, suppressed: bool) -> None:
         help=f"how long to wait for an answer of the name server (default: {_USUAL_SECONDS:g})",
     )  # fmt: skip
     parser.add_argument(
-        "--json", action="store_true", default=default(False), help="print JSON, for programs"
+        "--json", action="store_true", default=default(no), help="print JSON, for programs"
     )
 
 
@@ -220,7 +222,9 @@ def _is_reserved(name: str) -> bool:
 def _is_sure(names: list[str]) -> bool:
     shown = ", ".join(map(names_shown.printable, names[:5])) + (", ..." if len(names) > 5 else "")
     plural = "" if len(names) == 1 else "s"
-    print(f"Remove {len(names)} name{plural} ({shown})? [y/N] ", end="", file=sys.stderr, flush=True)
+    print(
+        f"Remove {len(names)} name{plural} ({shown})? [y/N] ", end="", file=sys.stderr, flush=True
+    )
     answer = sys.stdin.readline()
     if not answer:  # nobody is there to be asked
         print("\npyroipc nsc: give -y if you are sure", file=sys.stderr)

@@ -20,7 +20,7 @@ from pyroipc.errors import (
 )
 from pyroipc.transports import descriptors, table
 from pyroipc.transports.base import Options
-from pyroipc.transports.spin import make_spin, usable_cpus
+from pyroipc.transports.spin import Looking, make_spin, usable_cpus
 from pyroipc.transports.trust import identify_peer
 
 TYPE_CHECKING = False
@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from pyroipc.location import Location
     from pyroipc.protocol.hello import Hello
     from pyroipc.settings import Settings
+    from pyroipc.transports.spin import Spin
     from pyroipc.transports.trust import Peer
 
 _contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
 _CONTEXTS_MAX = 16
+_greetings = Looking(1.0)
 _GREETING_SPINS = 10
 """How many times as long as for an answer to look for a welcome, which takes more work."""
 
@@ -112,11 +114,7 @@ def connect(
             sock = CoatedSocket(sock, SealCoat(hmac_key, server_side=False))
             sock.handshake(deadline)
         session = open_session(sock, peer, settings, served=False)
-        # A daemon that is awake welcomes a client within this time, and waking this thread would
-        # take as long again.
-        session.channel.spin = make_spin(
-            sock, session.decoder, settings.SPIN_SECONDS * _GREETING_SPINS, usable_cpus()
-        )
+        session.channel.spin = _look_for_welcome(session, settings.SPIN_SECONDS * _GREETING_SPINS)
     except BaseException as error:
         if sock is not None:
             descriptors.close(sock)
@@ -125,6 +123,30 @@ def connect(
         told = located(location, error)
         raise told from error.__cause__
     return session
+
+
+def _look_for_welcome(session: Session, seconds: float) -> Spin | None:
+    """Make what looks for the welcome; None if looking was in vain too often lately.
+
+    A daemon that is awake welcomes a client within this time, and waking the thread that waits
+    for it would take as long again. But a new connection has learned nothing yet about the peer,
+    nor about what else the machine is doing; so what the ones before have learned is kept here.
+    """
+    spin = None
+    if _greetings.on or _greetings.try_again():
+        spin = make_spin(session.channel.sock, session.decoder, seconds, usable_cpus())
+        if spin is not None and _greetings.yielding:
+            spin.yielding = True
+    return spin
+
+
+def learn_from(spin: Spin | None) -> None:
+    """Take note whether it paid to look for a welcome."""
+    if spin is not None:
+        if spin.misses:
+            _greetings.miss()
+        else:
+            _greetings.misses = 0
 
 
 def located(location: Location, error: PyroError) -> PyroError:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from typing import Final
 
-    from zeroconf import ServiceInfo, Zeroconf
+    from zeroconf import Zeroconf
 
 __all__ = ["SERVICE_TYPE", "browse", "open_zeroconf"]
 
@@ -96,45 +96,36 @@ def open_zeroconf(interfaces: Sequence[str] | None = None) -> Zeroconf:
 
 def _start(zeroconf: Zeroconf, found: Callable[[str], None]) -> Callable[[], None]:
     """Begin to look for services; return what ends that."""
-    from zeroconf import ServiceBrowser, ServiceListener
+    from zeroconf import ServiceBrowser, ServiceStateChange
 
-    class Listener(ServiceListener):
-        def add_service(self, _zeroconf: Zeroconf, _type: str, name: str) -> None:
+    def take(name: str, state_change: ServiceStateChange, **_: object) -> None:
+        if state_change is not ServiceStateChange.Removed:
             found(name)
 
-        def update_service(self, _zeroconf: Zeroconf, _type: str, name: str) -> None:
-            found(name)
-
-        def remove_service(self, _zeroconf: Zeroconf, _type: str, name: str) -> None:
-            pass
-
-    return ServiceBrowser(zeroconf, SERVICE_TYPE, Listener()).cancel
+    return ServiceBrowser(zeroconf, SERVICE_TYPE, handlers=[take]).cancel
 
 
-def _browse(
-    zeroconf: Zeroconf, names: queue.SimpleQueue[str], end: float
-) -> Iterator[URI]:
+def _browse(zeroconf: Zeroconf, names: queue.SimpleQueue[str], end: float) -> Iterator[URI]:
     seen: set[URI] = set()
     while (rest := end - monotonic()) > 0 and len(seen) < _ANSWERS_MAX:
         try:
             name = names.get(timeout=rest)
         except queue.Empty:
             return
-        seconds = min(end - monotonic(), _DETAILS_SECONDS)
-        try:
-            info = zeroconf.get_service_info(SERVICE_TYPE, name, max(1, int(seconds * 1000)))
-        except Exception:  # noqa: BLE001 - a name that the library cannot read is no name server
-            continue
-        for uri in _uris_of(info) if info is not None else ():
+        for uri in _uris_of(zeroconf, name, min(end - monotonic(), _DETAILS_SECONDS)):
             if uri not in seen and len(seen) < _ANSWERS_MAX:
                 seen.add(uri)
                 yield uri
 
 
-def _uris_of(info: ServiceInfo) -> list[URI]:
+def _uris_of(zeroconf: Zeroconf, name: str, seconds: float) -> list[URI]:
     """Return where an announced name server is, without what makes no sense."""
-    found = []
-    for host in info.parsed_scoped_addresses():
+    try:
+        info = zeroconf.get_service_info(SERVICE_TYPE, name, max(1, int(seconds * 1000)))
+    except Exception:  # noqa: BLE001 - a name that the library cannot read is no name server
+        return []
+    found: list[URI] = []
+    for host in info.parsed_scoped_addresses() if info is not None else ():
         try:
             uri = URI(f"PYRO:{NAMESERVER_NAME}@{Location(host, info.port or 0)}")
         except PyroError:

@@ -169,9 +169,11 @@ class Line:
             tls=None if uri.address.is_unix else self._tls,
             hmac_key=self.hmac_key,
         )
+        looking = session.channel.spin
         try:
             self.facts = proxy._pyro_introduce(self, session, deadline)
             session.retain(self)
+            connecting.learn_from(looking)
         except BaseException as error:
             session.close()
             if not isinstance(error, PyroError):

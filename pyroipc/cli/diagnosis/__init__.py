@@ -1,4 +1,4 @@
-"""Why a proxy does not reach its object: what ``pyroipc doctor`` looks at.
+"""Why a proxy does not reach its object, or finds none: what ``pyroipc doctor`` looks at.
 
 An examination goes the way of a proxy, step by step, and notes at each what it found and what can
 be done about it:
@@ -12,6 +12,8 @@ module              what it looks at
 ``certificates``    the certificate of a server, also of one that is not trusted here
 ``conversation``    TLS, HMAC and the hello: how a conversation is opened, or why it is not
 ``daemons``         what the daemon says, what does not fit, how long an answer takes, the object
+``surroundings``    without a URI: this machine's name and networks, and where a name server is
+``registrations``   without a URI: whether what the name server knows can be called
 ``examination``     the steps, one after the other
 ==================  ============================================================================
 

@@ -140,6 +140,20 @@ def look_at_object(
     session: Session, name: str, settings: Settings, findings: Findings, deadline: float
 ) -> None:
     """Note whether the object is there and what it exposes, and what else the daemon hosts."""
+    if not look_for_object(session, name, settings, findings, deadline):
+        return
+    others = _registered(session, settings, deadline)
+    if others is None:
+        findings.ok("objects", "the daemon does not tell which objects it has")
+    else:
+        text = f"the daemon has {_counted(others, 'object')}"
+        findings.ok("objects", text, objects=others[:_MOST_NAMES])
+
+
+def look_for_object(
+    session: Session, name: str, settings: Settings, findings: Findings, deadline: float
+) -> bool:
+    """Note whether the object is there and what it exposes; False: it is not."""
     proxy = _proxy(session, name, settings, deadline)
     try:
         proxy._pyroBind()  # noqa: SLF001 - Pyro's name for it
@@ -152,10 +166,10 @@ def look_at_object(
             "an object is there from register() until unregister() or the end of the daemon, and "
             "one without a name of its own gets another id each time",
         )
-        return
+        return False
     except Exception as error:  # noqa: BLE001 - also what a hook of the daemon raises arrives here
         lost("object", NO_CALLS, error, findings)
-        return
+        return False
     methods, attributes = sorted(proxy._pyroMethods), sorted(proxy._pyroAttrs)  # noqa: SLF001
     findings.ok(
         "object",
@@ -164,12 +178,7 @@ def look_at_object(
         methods=methods[:_MOST_NAMES],
         attributes=attributes[:_MOST_NAMES],
     )
-    others = _registered(session, settings, deadline)
-    if others is None:
-        findings.ok("objects", "the daemon does not tell which objects it has")
-    else:
-        text = f"the daemon has {_counted(others, 'object')}"
-        findings.ok("objects", text, objects=others[:_MOST_NAMES])
+    return True
 
 
 def _proxy(session: Session, name: str, settings: Settings, deadline: float) -> Proxy[Any]:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from time import monotonic
 
-from pyroipc.cli.diagnosis import conversation, daemons, places
-from pyroipc.cli.diagnosis.findings import NOT_REACHED, WRONG_HERE, Findings
-from pyroipc.client.resolve import resolve
+from pyroipc.cli.diagnosis import conversation, daemons, places, registrations, surroundings
+from pyroipc.cli.diagnosis.findings import (
+    FAILED,
+    NO_CONVERSATION,
+    NOT_REACHED,
+    WELL,
+    WRONG_HERE,
+    Findings,
+)
+from pyroipc.client.broadcasting import NAMESERVER_NAME
+from pyroipc.client.resolve import forget_name_servers, resolve
 from pyroipc.errors import PyroError
 from pyroipc.uri import URI
 
@@ -14,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyroipc.cli.diagnosis.places import Reached
     from pyroipc.settings import Settings
+
+_LEAST_SECONDS = 0.5
 
 
 def examine(text: str, settings: Settings, seconds: float) -> Findings:
@@ -43,6 +53,57 @@ def examine(text: str, settings: Settings, seconds: float) -> Findings:
     return findings
 
 
+def examine_surroundings(settings: Settings, seconds: float) -> Findings:
+    """Find out whether names can be looked up with these settings, and where they lead.
+
+    Args:
+        settings: those that a proxy would have.
+        seconds: how long all of it may take.
+
+    Returns:
+        What was found; never an error, whatever is at the other end.
+    """
+    deadline = monotonic() + seconds
+    findings = Findings(None)
+    surroundings.look_at_host(findings, deadline)
+    now = monotonic()
+    # Half of the time that is left is for what the name server knows.
+    ns = surroundings.find_name_server(settings, findings, now + (deadline - now) / 2)
+    if ns is None:
+        _explain_no_name_server(settings, findings, now + (deadline - now) * 3 / 4)
+        return findings
+    try:
+        registrations.look_at_names(ns, settings, findings, deadline)
+    finally:
+        ns._pyroRelease()  # noqa: SLF001 - Pyro's name
+        forget_name_servers()
+    return findings
+
+
+def _explain_no_name_server(settings: Settings, findings: Findings, deadline: float) -> None:
+    """Note who is there instead, at the first of the places where the settings say."""
+    if findings.exit_status:
+        return
+    first = settings.NS_HOST.partition(",")[0].strip()
+    try:
+        place = URI(f"PYRONAME:{NAMESERVER_NAME}@{first}", ns_port=settings.NS_PORT).address
+    except PyroError as error:
+        findings.fail_by("settings", WRONG_HERE, error)
+        return
+    uri = f"PYRO:{NAMESERVER_NAME}@{place}"
+    there = examine(uri, settings, max(_LEAST_SECONDS, deadline - monotonic()))
+    if there.exit_status in {WELL, NOT_REACHED}:
+        findings.fail(
+            "name server",
+            NOT_REACHED,
+            "there is no name server, neither where the settings say nor by broadcast",
+            "start one (pyroipc ns), or say where it is: PYRO_NS_HOST and PYRO_NS_PORT",
+        )
+    for one in there.found:
+        if one.status == FAILED and there.exit_status != NOT_REACHED:
+            findings.add(one, min(there.exit_status, NO_CONVERSATION))
+
+
 def _read(text: str, settings: Settings, findings: Findings, deadline: float) -> URI | None:
     """Read the URI, and look its name up if it has one."""
     try:
@@ -66,6 +127,8 @@ def _read(text: str, settings: Settings, findings: Findings, deadline: float) ->
     except PyroError as error:
         findings.fail_by("name", NOT_REACHED, error)
         return None
+    finally:
+        forget_name_servers()
     findings.ok("name", f"the name server says {found}", resolved=str(found))
     return found
 

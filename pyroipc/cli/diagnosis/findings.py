@@ -65,16 +65,27 @@ class Findings:
     """What an examination has found so far.
 
     Args:
-        subject: the text of the URI that is examined.
+        subject: the text of the URI that is examined; None: none is, but what URIs need.
     """
 
-    def __init__(self, subject: str) -> None:
+    def __init__(self, subject: str | None) -> None:
         self.subject = subject
         self.found: list[Finding] = []
         self.exit_status = WELL
         """What the command ends with."""
         self.by_hand: list[str] = []
         """What one end cannot find out, for people to look at."""
+
+    def add(self, finding: Finding, exit_status: int) -> None:
+        """Add a finding of another examination.
+
+        Args:
+            finding: what was found.
+            exit_status: what the command ends with, if that is a failure and the first one.
+        """
+        self.found.append(finding)
+        if finding.status == FAILED:
+            self.exit_status = self.exit_status or exit_status
 
     def ok(self, step: str, text: str, **facts: Any) -> None:
         """Note that a step went well."""
