@@ -124,8 +124,10 @@ def _uris_of(zeroconf: Zeroconf, name: str, seconds: float) -> list[URI]:
         info = zeroconf.get_service_info(SERVICE_TYPE, name, max(1, int(seconds * 1000)))
     except Exception:  # noqa: BLE001 - a name that the library cannot read is no name server
         return []
+    if info is None:
+        return []
     found: list[URI] = []
-    for host in info.parsed_scoped_addresses() if info is not None else ():
+    for host in info.parsed_scoped_addresses():
         try:
             uri = URI(f"PYRO:{NAMESERVER_NAME}@{Location(host, info.port or 0)}")
         except PyroError:

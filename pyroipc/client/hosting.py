@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
         def has_enough(self) -> bool:
             """Say whether so many requests wait that a sender should take no more meanwhile."""
+            ...
 
     class Outbox(Protocol):
         """What sends without waiting; any thread."""

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
         def classes_for(self, object_id: str, member: str) -> Mapping[str, type]:
             """Say which classes the annotations of a member name."""
+            ...
 
     class Host(Protocol):
         """A daemon, as far as references are concerned."""

@@ -35,12 +35,14 @@ if TYPE_CHECKING:
 
         def get(self, key: str | int) -> CallCodec:
             """Return the codec of a serializer id, or raise if it is not accepted."""
+            ...
 
     class Host(Protocol):
         """What else has to do with a connection."""
 
         def open_stream(self, message: Message, codec: CallCodec, iterator: Any) -> bytes:
             """Take an iterator that a method has returned; return the payload of the answer."""
+            ...
 
         def report(
             self, error: BaseException, member: str, args: Any, kwargs: Any, *, loud: bool
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
         def wait_elsewhere(self, chain: bytes, what: str) -> AbstractContextManager[None]:
             """Note that a call of this client waits for another connection."""
+            ...
 
 
 _UNUSUAL = BATCH | BLOB | NESTED | STREAM | COMPRESSED | ERROR

@@ -217,14 +217,14 @@ class Settings:
     """The port of the name server, where NS_HOST has none. Default 9090."""
 
     NS_BCHOST: str | None
-    """Where the name server listens for broadcasts. Default None: as its own host suggests."""
+    """Where the name server listens for broadcasts. Default None: at all addresses."""
 
     NS_BCPORT: int
     """The port of these broadcasts. Default 9091."""
 
     NS_AUTOCLEAN: float
-    """How often the name server drops entries whose servers are gone, in seconds. Default 0.0:
-    never."""
+    """How often the name server looks for entries without a lease whose servers are gone, and
+    drops them, in seconds; at least 3. Default 0.0: never."""
 
     NS_LOOKUP_DELAY: float
     """How long to wait for a name that is not registered yet, in seconds. Default 0.0."""

@@ -5,12 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import re
-import select
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from time import monotonic
 
@@ -19,56 +15,12 @@ import pytest
 import pyroipc
 from pyroipc.settings import Settings
 from tests.support.certificates import Authority
+from tests.support.commands import running
 from tests.support.pages import DOCS, matches
-from tests.support.snippets import ROOT, run_python
+from tests.support.snippets import run_python
 from tests.support.waiting import wait_until
 
-PATIENCE = 15.0
 DOCTOR = "import sys; from pyroipc.cli import main; sys.exit(main(['doctor', *sys.argv[1:]]))"
-
-
-class Command:
-    """A command that runs until it is told to end."""
-
-    def __init__(self, *arguments, environment=None):
-        strict = ("-W", "error") if arguments[0] == "pyroipc" else ()
-        variables = {k: v for k, v in os.environ.items() if not k.startswith("PYRO_")}
-        self.process = subprocess.Popen(
-            [sys.executable, *strict, "-m", *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT,
-            env={**variables, "PYTHONUNBUFFERED": "1", **(environment or {})},
-        )  # fmt: skip
-        self.printed = ""
-
-    def read_until(self, pattern):
-        """Read what it prints until that matches; return the match."""
-        fd = self.process.stdout.fileno()
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        end = monotonic() + PATIENCE
-        while not (found := re.search(pattern, self.printed, re.MULTILINE)):
-            assert poll.poll(max(0.0, end - monotonic()) * 1000), self.printed
-            data = os.read(fd, 4096)
-            assert data, f"it has ended: {self.printed}"
-            self.printed += data.decode()
-        return found
-
-    def end(self):
-        """Wait for its end; return its exit status. What else it printed is in ``printed``."""
-        rest, _ = self.process.communicate(timeout=PATIENCE)
-        self.printed += rest.decode()
-        return self.process.returncode
-
-
-@contextlib.contextmanager
-def running(*arguments, environment=None):
-    """Run a command; kill it at the end, if it still runs."""
-    command = Command(*arguments, environment=environment)
-    with command.process:
-        try:
-            yield command
-        finally:
-            command.process.kill()
 
 
 @contextlib.contextmanager
