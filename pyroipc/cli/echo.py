@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pyroipc.settings import Settings
 
@@ -161,6 +161,7 @@ def run(options: argparse.Namespace) -> int:
         PyroError: the address cannot be listened at, a file cannot be used, or no name server can
             be found.
     """
+    from pyroipc.naming.launch import printing_first
     from pyroipc.settings import config
 
     settings = config.copy()
@@ -185,20 +186,21 @@ def run(options: argparse.Namespace) -> int:
         echo = EchoServer(daemon.shutdown)
         echo.verbose = options.verbose
         uri = daemon.register(echo, OBJECT_NAME)
-        says = options.verbose or not options.quiet
-        if says:
-            _announce(daemon, uri, settings)
+        lines = list(_described(daemon, uri, settings))
         if options.nameserver:
-            _start_name_server(daemon, options.host, tls, settings, stack, says=says)
+            lines += _start_name_server(daemon, options.host, tls, settings, stack)
         elif options.naming:
-            _publish(daemon, settings, stack, says=says)
-        if says:
-            print("echoserver running.", flush=True)
-        daemon.requestLoop()
+            _publish(daemon, settings, stack)
+        if options.nameserver or options.naming:
+            lines.append(f"name: PYRONAME:{OBJECT_NAME}")
+        lines.append("echoserver running.")
+        if options.quiet and not options.verbose:
+            lines.clear()
+        daemon.requestLoop(printing_first(lines))
     return 0
 
 
-def _publish(daemon: pyroipc.Daemon, settings: Settings, stack: ExitStack, *, says: bool) -> None:
+def _publish(daemon: pyroipc.Daemon, settings: Settings, stack: ExitStack) -> None:
     """Register the echo server with the name server, until the end.
 
     Raises:
@@ -212,8 +214,6 @@ def _publish(daemon: pyroipc.Daemon, settings: Settings, stack: ExitStack, *, sa
     stack.enter_context(names)
     for warning in advice:
         print(f"pyroipc echo: {warning.message}", file=sys.stderr)
-    if says:
-        print(f"name: PYRONAME:{OBJECT_NAME}")
 
 
 def _start_name_server(
@@ -222,10 +222,11 @@ def _start_name_server(
     tls: ssl.SSLContext | None,
     settings: Settings,
     stack: ExitStack,
-    *,
-    says: bool,
-) -> None:
+) -> Iterable[str]:
     """Have the loop of a daemon run a name server, too, which knows the echo server.
+
+    Returns:
+        What is to be printed about it.
 
     Raises:
         DaemonError: its address is in use.
@@ -239,17 +240,14 @@ def _start_name_server(
         stack.enter_context(responder)
         daemon.combine(responder)
     names.nameserver.register(OBJECT_NAME, daemon.uriFor(OBJECT_NAME))
-    if says:
-        for line in described(uri, names, responder):
-            print(line)
-        print(f"name: PYRONAME:{OBJECT_NAME}")
+    return described(uri, names, responder)
 
 
-def _announce(daemon: pyroipc.Daemon, uri: pyroipc.URI, settings: Settings) -> None:
-    print("Starting Pyro's built-in test echo server.")
+def _described(daemon: pyroipc.Daemon, uri: pyroipc.URI, settings: Settings) -> Iterable[str]:
+    yield "Starting Pyro's built-in test echo server."
     if settings.HMAC_KEY:
-        print("Clients need the HMAC key.")
+        yield "Clients need the HMAC key."
     if daemon.natLocationStr:
-        print(f"listening at: {daemon.locationStr}")
-    print(f"object name: {OBJECT_NAME}")
-    print(f"echo uri: {uri}")
+        yield f"listening at: {daemon.locationStr}"
+    yield f"object name: {OBJECT_NAME}"
+    yield f"echo uri: {uri}"

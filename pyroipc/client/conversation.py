@@ -464,6 +464,7 @@ class Conversation:
         if self._error is None and self.channel.owned:
             self._error = ConnectionClosedError("this end closed the connection")
             self.is_open = False
+            sharing.unquiet.discard(self)
         self.channel.close()
 
     def disown(self) -> None:

@@ -374,6 +374,7 @@ class Session(Exchange):
         self._fail_calls(error)
         if was_open and self.on_conversation_end is not None:
             self.on_conversation_end()
+        sharing.unquiet.discard(self)  # no late answer will come
         self.channel.close()
 
     def disown(self) -> None:

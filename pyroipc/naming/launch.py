@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyroipc.naming.dns_sd import Announcement
     from pyroipc.settings import Settings
 
-__all__ = ["start_ns", "start_ns_loop"]
+__all__ = ["described", "printing_first", "start_ns", "start_ns_loop"]
 
 
 def start_ns(
@@ -125,6 +125,7 @@ def start_ns_loop(
         **options,
     )
     announcement: Announcement | None = None
+    condition = loopCondition
     try:
         if responder is not None:
             daemon.combine(responder)
@@ -134,11 +135,11 @@ def start_ns_loop(
             announcement = dns_sd.Announcement(daemon)
         if verbose:
             names = announcement.names if announcement is not None else ()
-            for line in described(
+            lines = described(
                 uri, daemon, responder, wanted_broadcast=enableBroadcast, announced=names
-            ):
-                print(line, flush=True)  # noqa: T201 - what a user waits for who has started it
-        daemon.requestLoop(loopCondition)
+            )
+            condition = printing_first(lines, condition)
+        daemon.requestLoop(condition)
     finally:
         if announcement is not None:
             announcement.close()
@@ -147,6 +148,27 @@ def start_ns_loop(
         daemon.close()
     if verbose:
         print("NS shut down.", flush=True)  # noqa: T201
+
+
+def printing_first(
+    lines: Iterable[str], condition: Callable[[], bool] | None = None
+) -> Callable[[], bool]:
+    """Return a condition for a request loop, which prints something as soon as the loop runs.
+
+    Whoever waits for these lines, to send requests or a signal, finds the loop ready for both.
+
+    Args:
+        lines: what to print.
+        condition: what decides whether the loop goes on; None: it does.
+    """
+    waiting = list(lines)
+
+    def go_on() -> bool:
+        while waiting:
+            print(waiting.pop(0), flush=True)  # noqa: T201 - for the user who has started it
+        return condition is None or condition()
+
+    return go_on
 
 
 def described(

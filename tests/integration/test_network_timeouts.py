@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -302,3 +304,19 @@ def test_nobody_there_is_told_at_once():
     with pytest.raises(ConnectError, match="refused the connection"):
         Proxy(f"PYRO:thing@127.0.0.1:{port}").echo(1)
     assert time.monotonic() - begun < SLOW_MACHINE
+
+
+def test_a_released_connection_waits_for_no_late_answer():
+    gate = Gate()
+    with serving({"gate": gate}) as served:
+        proxy = served.proxy("gate")
+        proxy._pyroBind()
+        proxy._pyroTimeout = LIMIT
+        with pytest.raises(TimeoutError):
+            proxy.hold(1)
+        session = weakref.ref(proxy._pyro_session)
+        gate.opened.set()
+        proxy._pyroRelease()
+        del proxy
+        gc.collect()
+        assert session() is None

@@ -16,13 +16,17 @@ PATIENCE = 15.0
 
 
 class Command:
-    """A command that runs until it is told to end."""
+    """A module that is run as a program; it ends when it is told to.
 
-    def __init__(self, *arguments, environment=None):
+    ``host`` is one of the namespaces that tests.support.namespaces makes.
+    """
+
+    def __init__(self, *arguments, environment=None, host=None):
         strict = ("-W", "error") if arguments[0] == "pyroipc" else ()
         variables = {k: v for k, v in os.environ.items() if not k.startswith("PYRO_")}
+        command = [sys.executable, *strict, "-m", *arguments]
         self.process = subprocess.Popen(
-            [sys.executable, *strict, "-m", *arguments],
+            command if host is None else host.command("-m", *arguments),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT,
             env={**variables, "PYTHONUNBUFFERED": "1", **(environment or {})},
         )  # fmt: skip
@@ -49,9 +53,9 @@ class Command:
 
 
 @contextlib.contextmanager
-def running(*arguments, environment=None):
+def running(*arguments, environment=None, host=None):
     """Run a command; kill it at the end, if it still runs."""
-    command = Command(*arguments, environment=environment)
+    command = Command(*arguments, environment=environment, host=host)
     with command.process:
         try:
             yield command

@@ -189,7 +189,7 @@ def test_a_certificate_that_ends_soon(tmp_path):
         ("http://example.org", 1, "uri", "invalid uri"),
         ("PYRO:shop@localhost:99999", 1, "uri", "port"),
         ("PYRO:shop@<connected-socket>", 1, "uri", "has no address"),
-        ("PYRONAME:shop", 3, "name", "cannot be looked up"),
+        ("PYRONAME:shop", 3, "name", "failed to locate the name server"),
         ("PYRO:shop@no-such-host.invalid:9090", 3, "address", "cannot be found"),
         ("PYRO:\x1b[31mshop@localhost:x", 1, "uri", "port"),
     ],
