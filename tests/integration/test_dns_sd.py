@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
 
@@ -34,6 +35,7 @@ def found_at(port, seconds=3.0):
         return next((str(uri) for uri in uris if uri.port == port), None)
 
 
+@pytest.mark.slow
 def test_announced_found_and_taken_back():
     with name_server() as names:
         with Announcement(names.daemon, interfaces=LOOPBACK) as announcement:
@@ -113,6 +115,7 @@ def test_a_deadline_ends_it():
     assert time.monotonic() - begin < 2
 
 
+@pytest.mark.slow
 @needs_namespaces
 def test_hosts_that_have_ipv6_only():
     with Network() as network:
@@ -133,3 +136,10 @@ def test_hosts_that_have_ipv6_only():
             )
             assert status == 0, printed
             assert "PYRO:Pyro.NameServer@[fd00:1::1]:9090" in printed
+            environment = {"PYRO_NS_PORT": "1", "PYRO_BROADCAST_ADDRS": "", "PYRO_NS_DNS_SD": "1"}
+            status, printed = client.run(
+                "-m", "pyroipc", "doctor", "--json", environment=environment
+            )
+            steps = json.loads(printed)["steps"]
+            found = [step["facts"]["uri"] for step in steps if step["step"] == "dns-sd"]
+            assert (status, found) == (0, ["PYRO:Pyro.NameServer@[fd00:1::1]:9090"])

@@ -325,7 +325,8 @@ def test_doctor_hears_who_answers_broadcasts():
         report = doctor("--timeout", "4", environment=where)
     assert report["exit_status"] == 5
     assert statuses(report, "name server") == ["warning"]
-    assert statuses(report, "broadcast") == ["ok"]
+    # A question that leaves by another interface gets another address for an answer.
+    assert set(statuses(report, "broadcast")) == {"ok"}
     assert by_name(report)["x"]["status"] == "failed"
 
 
