@@ -27,7 +27,7 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from time import time
+from time import monotonic, time
 
 from pyroipc.errors import NamingError
 from pyroipc.naming.storage.base import (
@@ -108,7 +108,7 @@ class SqliteStorage(Storage):
         self._looker: sqlite3.Connection | None = None
         try:
             self._changer = self._connected()
-            _prepare(self._changer, self._path)
+            _prepare(self._changer, self._path, timeout)
             self._looker = self._connected()
             self._looker.execute("PRAGMA query_only = ON")
         except sqlite3.Error as error:
@@ -329,7 +329,7 @@ def _path(where: str) -> str:
     return os.path.abspath(os.path.expanduser(where))
 
 
-def _prepare(connection: sqlite3.Connection, path: str) -> None:
+def _prepare(connection: sqlite3.Connection, path: str, timeout: float) -> None:
     """Make sure that the file is ours and sound; make the tables if it is new.
 
     Raises:
@@ -344,8 +344,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
             for statement in _TABLES:
                 connection.execute(statement)
         connection.execute("COMMIT")
-    # On some file systems WAL is refused; what is there is as safe, only slower.
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_wal(connection, timeout)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")  # on macOS only this reaches the disk
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -353,6 +352,27 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
         raise NamingError(
             f"the file {path} is damaged ({verdict}): put it aside, and have names registered anew"
         )
+
+
+def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
+    """Ask for the mode WAL. Some file systems refuse it: what is there is as safe, only slower.
+
+    Raises:
+        sqlite3.OperationalError: another process held the file for longer than the timeout.
+    """
+    deadline = monotonic() + timeout
+    pause = threading.Event()
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # Where two change the mode at once, SQLite itself does not wait for the other one.
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or monotonic() >= deadline:
+                raise
+            pause.wait(0.005)
+        else:
+            return
 
 
 def _state(connection: sqlite3.Connection, path: str) -> str:

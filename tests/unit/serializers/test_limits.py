@@ -12,6 +12,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PAYLOADS = r"""
 N = 1 << 20
 H = b"# serpent utf-8 python3.2\n"
@@ -141,8 +143,6 @@ from pyroipc.errors import SerializeError
 from pyroipc.serializers import table
 from pyroipc.serializers.base import PeerImage
 from pyroipc.serializers.typed import TAGS
-
-pytestmark = pytest.mark.slow
 H = b"# serpent utf-8 python3.2\n"
 def payloads(depth):
     yield "serpent", H + b"[" * depth + b"1" + b"]" * depth
