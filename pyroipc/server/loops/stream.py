@@ -182,6 +182,11 @@ class Stream:
 
     def send_fetched(self) -> None:
         """Send what has been fetched, as far as there is room, and the end if it has come."""
+        self._send_fetched()
+        if self.is_too_old and not (self.over or self.closed):
+            self.expire()  # it became so meanwhile, when nobody else could tell the reader
+
+    def _send_fetched(self) -> None:
         with self.sending:
             # Read before the items: what is fetched before the end is sent before the end.
             outcome = self._outcome
@@ -244,13 +249,13 @@ class Stream:
         return self.expires is not None and monotonic() >= self.expires
 
     def expire(self) -> None:
-        """Close it because it is too old, and tell the reader, unless it is just being sent."""
+        """Close it because it is too old, and tell the reader; whoever just sends will do it."""
         if self.sending.acquire(blocking=False):
             try:
                 self._send_too_old(self.feed)
             finally:
                 self.sending.release()
-        self.close()
+            self.close()
 
     def _send_too_old(self, feed: Feed | None) -> None:
         if self.over or self.closed:
