@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import os
 import shutil
 import signal
 import socket
@@ -78,6 +79,7 @@ class Node:
     def pause(self) -> None:
         """Have it hear everything and answer nothing."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)  # its threads stop one by one
 
     def go_on(self) -> None:
         self.process.send_signal(signal.SIGCONT)
