@@ -30,6 +30,7 @@ from pyroipc.protocol import state as states
 from pyroipc.protocol.hello import FEATURES, Hello
 from pyroipc.serializers import main_names
 from pyroipc.transports.spin import make_spin, usable_cpus
+from pyroipc.wire.dialect import PYRO5, VERSIONS, OtherDialectError
 from pyroipc.wire.message import GOODBYE, HELLO, REFUSED, WELCOME
 from pyroipc.wire.native import encode_plain, plain_prefix
 
@@ -448,10 +449,17 @@ class Conversation:
 
     def _tell_why(self, error: PyroError) -> None:
         """Tell the peer why this end gives up, if that can be sent at once."""
-        reason = f"failed: {type(error).__name__}: {error}".encode(errors="replace")[:1000]
+        if isinstance(error, OtherDialectError):
+            if not self.is_served:
+                return  # it was told to whoever has called
+            from pyroipc.wire.refusals import connect_failure
+
+            goodbye = connect_failure(error.version or VERSIONS[PYRO5], str(error)[:1000])
+        else:
+            reason = f"failed: {type(error).__name__}: {error}".encode(errors="replace")[:1000]
+            goodbye = encode_plain(_GOODBYE, self.next_id(), reason)
         if self.sending.acquire(blocking=False):
             try:
-                goodbye = encode_plain(_GOODBYE, self.next_id(), reason)
                 self.channel.send_parts((goodbye,), monotonic())
             except (ConnectionClosedError, TimeoutError, SecurityError):
                 pass

@@ -36,6 +36,7 @@ _COPIED = (
     "_pyroMethods",
     "_pyroAttrs",
     "_pyro_serializer",
+    "_pyro_dialect",
     "_pyro_class_key",
     "_pyro_hold",
     "_pyro_is_asynchronous",

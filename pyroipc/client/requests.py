@@ -251,13 +251,13 @@ def read_result(proxy: Proxy[Any], session: Session, codec: CallCodec, message: 
     ):
         raise ProtocolError(f"the answer is not one that this version understands: {message!r}")
     take_annotations(proxy, message)
-    if message.serializer_id != codec.serializer.id:
+    if message.serializer_id != codec.serializer_id:
         if message.serializer_id == 0 and message.flags & ERROR:
             refused: PyroError = read_refusal(message.payload)
             raise refused
         raise ProtocolError(
             f"the answer is encoded with serializer {message.serializer_id}, "
-            f"the request was with {codec.serializer.id}"
+            f"the request was with {codec.serializer_id}"
         )
     if message.flags & COMPRESSED:
         codec.unpack(message)
@@ -267,9 +267,7 @@ def read_result(proxy: Proxy[Any], session: Session, codec: CallCodec, message: 
         error: Exception = load_error(message.payload, codec.serializer)
         raise error
     if message.flags & STREAM:
-        from pyroipc.client.streams import open_stream
-
-        return open_stream(proxy, session, codec, message)
+        return session.open_stream(proxy, codec, message)
     try:
         return codec.loads(message.payload)
     except Exception as failure:

@@ -27,15 +27,18 @@ from pyroipc.errors import (
 from pyroipc.protocol.calls import drop_parent, parent_of
 from pyroipc.settings import config
 from pyroipc.transports.stream import WokenError
+from pyroipc.wire.dialect import NATIVE
 from pyroipc.wire.message import CANCEL, CREDIT, ITEM, NESTED, PING, PONG, RELEASE, REQUEST, STREAM
 from pyroipc.wire.native import encode_plain, plain_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket as socket
+    from collections.abc import Iterator
+    from typing import Any
 
+    from pyroipc.client.proxy import Proxy
     from pyroipc.client.waiters import Sink
-    from pyroipc.protocol.calls import Encoded
+    from pyroipc.protocol.calls import CallCodec, Encoded
     from pyroipc.settings import Settings
     from pyroipc.transports.stream import StreamChannel
     from pyroipc.wire.message import Message
@@ -67,6 +70,11 @@ class Session(Exchange):
         # Proxies, by their id: equal ones are several users.
         self._users: WeakValueDictionary[int, object] | None = None
         sharing.sessions.add(self)
+
+    @property
+    def dialect(self) -> str:
+        """How the two ends speak, by the name that users give it."""
+        return NATIVE
 
     @property
     def pump(self) -> Pump:
@@ -145,7 +153,7 @@ class Session(Exchange):
             if sink is not None:
                 sink.deliver(message)
         elif kind == PING:
-            self.send(encode_plain(_PONG, message.request_id, bytes(message.payload[:64])))
+            self.send(self._pong(message))
         elif kind == REQUEST:
             if message.flags & NESTED and self._give_to_waiter(message):
                 return
@@ -156,6 +164,13 @@ class Session(Exchange):
             self.references.released(message.payload)
         elif self.host is not None and message.flags & STREAM and kind in _STREAM_CONTROL:
             self.host.take(message)  # credit, or the cancelling of a stream
+
+    def ping(self, request_id: int) -> Encoded:
+        """Encode a message that the peer answers at once."""
+        return encode_plain(_PING, request_id, b"")
+
+    def _pong(self, message: Message) -> Encoded:
+        return encode_plain(_PONG, message.request_id, bytes(message.payload[:64]))
 
     def _is_awaited(self, message: Message) -> bool:
         return message.request_id in self.sinks or super()._is_awaited(message)
@@ -293,6 +308,12 @@ class Session(Exchange):
         """Prepare for the items of a stream that an answer has opened."""
         self.sinks[request_id] = Chunks()
 
+    def open_stream(self, proxy: Proxy[Any], codec: CallCodec, message: Message) -> Iterator[Any]:
+        """Return what iterates over the stream that an answer has opened."""
+        from pyroipc.client.streams import open_stream
+
+        return open_stream(proxy, self, codec, message)
+
     def chunks_of(self, request_id: int) -> Chunks:
         """Return what takes the items of the stream that this request has opened."""
         chunks = self.sinks.get(request_id)
@@ -319,7 +340,7 @@ class Session(Exchange):
     def _nudge(self) -> None:
         """Have the peer send something, so that a thread that receives looks around."""
         try:
-            self.post(encode_plain(_PING, self.next_id(), b""), monotonic() + _CANCEL_SECONDS)
+            self.post(self.ping(self.next_id()), monotonic() + _CANCEL_SECONDS)
         except CommunicationError:
             pass  # then it does so anyway
 
@@ -397,11 +418,3 @@ class Session(Exchange):
                 break
             sink.fail(fresh_copy(error))
         self.references.end()
-
-
-def session_for(sock: socket.socket, settings: Settings = config) -> Session:
-    """Return the session of a connected socket that the user lent, the same for all its proxies.
-
-    The socket is never closed or changed. The session lives as long as somebody uses it.
-    """
-    return sharing.shared_session(Session, sock, settings)

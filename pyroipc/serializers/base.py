@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
     from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
+    from pyroipc.serializers.pyro import PyroForm
+
     Buffer: TypeAlias = bytes | bytearray | memoryview
     DecodedCall: TypeAlias = tuple[str, str, Sequence[object], dict[str, object] | None]
     ClassesFor: TypeAlias = Callable[[str, str], Mapping[str, type]]
@@ -50,6 +52,21 @@ if TYPE_CHECKING:
 
         def take_back(self, dumps: Callable[..., object], *args: object) -> None:
             """Uncount what was counted while this was called, by calling it once more."""
+            ...
+
+    class Manner(Protocol):
+        """How objects look to one peer that is Pyro."""
+
+        @property
+        def family(self) -> str:
+            """``"Pyro4"`` or ``"Pyro5"``."""
+            ...
+
+        def describe(self, value: object) -> dict[str, Any] | None:
+            """Return the class dict that stands for a value; None: there is nothing special.
+
+            Asked about every value that is not exactly of a plain type, before all other rules.
+            """
             ...
 
 
@@ -169,6 +186,17 @@ class Serializer:
                 allow, for ``loads_call``; asked only when a payload holds such a class.
         """
         return self
+
+    def for_pyro(self, manner: Manner) -> PyroForm:
+        """Return the form of this serializer for one connection with a peer that is Pyro.
+
+        Args:
+            manner: tells what stands for objects that do not travel themselves.
+
+        Raises:
+            SerializeError: Pyro of this family has no such serializer.
+        """
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"<serializer {self.name!r} id={self.id} trust={self.trust}>"

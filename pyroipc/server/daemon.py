@@ -6,7 +6,7 @@ import threading
 import weakref
 
 from pyroipc.client import references
-from pyroipc.client.session import session_for
+from pyroipc.client.sockets import session_of
 from pyroipc.errors import DaemonError
 from pyroipc.server.addressing import Addressed
 from pyroipc.server.dispatcher import Instances
@@ -308,13 +308,17 @@ class Daemon(Addressed, Hooks):
         if session is None:
             if self._socket is None:
                 raise DaemonError("this daemon is closed; make a new one")
-            session = self._session = session_for(self._socket, self.settings)
+            session = self._session = session_of(self._socket, self.settings)
         session.check()
         if session.is_served:
             raise DaemonError("another daemon serves this socket")
         session.channel.make_wakeable()
         session.codecs.accept(self.accepted)
         return session
+
+    def take_session(self, session: Session) -> None:
+        """Take another session of the connected socket: its peer speaks another dialect."""
+        self._session = session
 
     def export(self, value: object, session: Session) -> Exported | None:
         """Say under which id the peer of a session may call a value; None: it is not ours."""
@@ -338,6 +342,10 @@ class Daemon(Addressed, Hooks):
         if self._listening is not None and origin is entry:
             uri = str(self._uri(entry.object_id))
         return references.Exported(entry.object_id, entry.class_key, entry, value, origin, uri)
+
+    def address_of(self, object_id: str) -> str | None:
+        """Return the URI under which others can reach an object; None: there is none."""
+        return str(self._uri(object_id)) if self._listening is not None else None
 
     def attach(self, session: Session) -> None:
         """See to it that the peer of a session can call what it was sent references to."""

@@ -48,6 +48,8 @@ DEFAULTS: Final[Mapping[str, Value]] = {
     "COMPRESS_FROM": 1024,
     "HMAC_KEY": "",
     "DETAILED_TRACEBACK": False,
+    "DIALECT": "auto",
+    "DIALECTS": ["native", "pyro5", "pyro4"],
     # addresses
     "HOST": "localhost",
     "NATHOST": None,
@@ -116,10 +118,12 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
 """Other whole numbers are at least 1, other numbers at least 0.0."""
 
 _CHOICES: Final[Mapping[str, tuple[Value, ...]]] = {
+    "DIALECT": ("auto", "native", "pyro5", "pyro4"),
+    "DIALECTS": ("native", "pyro5", "pyro4"),
     "PREFER_IP_VERSION": (0, 4, 6),
     "SERVERTYPE": ("thread", "multiplex"),
 }
-_NEVER_EMPTY: Final = frozenset({"SERIALIZER", "LOCAL_SERIALIZER", "NS_HOST"})
+_NEVER_EMPTY: Final = frozenset({"DIALECTS", "LOCAL_SERIALIZER", "NS_HOST", "SERIALIZER"})
 SECRETS: Final = frozenset({"HMAC_KEY", "SSL_SERVERKEYPASSWD", "SSL_CLIENTKEYPASSWD"})
 _OF_TOOLS: Final = frozenset({"PYRO_HTTPGATEWAY_KEY"})
 """Variables of the Pyro family that are no settings, but that somebody here reads."""
@@ -168,9 +172,13 @@ def checked(name: str, value: object) -> Value:
     """
     found = _CHECKS[type(DEFAULTS[name])](name, value)
     choices = _CHOICES.get(name)
-    if choices and found not in choices:
+    if choices:
         *others, last = map(repr, choices)
-        raise ValueError(f"{name} must be {', '.join(others)} or {last}, not {found!r}")
+        for item in found if isinstance(found, list) else [found]:
+            if item not in choices:
+                raise ValueError(f"{name} must be {', '.join(others)} or {last}, not {item!r}")
+    if not found and name in _NEVER_EMPTY:
+        raise ValueError(f"{name} must name something")
     return found
 
 

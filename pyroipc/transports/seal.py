@@ -56,7 +56,11 @@ from pyroipc.errors import (
     SecurityError,
     VersionMismatchError,
 )
-from pyroipc.transports.coat import CHUNK_BYTES, Coat, native_goodbye
+from pyroipc.transports.coat import CHUNK_BYTES, Coat, native_goodbye, refusal_to
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyroipc.transports.coat import Refusal
 
 SIGNATURE = b"PYROH"
 VERSION = 1
@@ -82,7 +86,10 @@ class SealCoat(Coat):
     Args:
         key: the common key, bytes or text (which is encoded as UTF-8).
         server_side: whether this is the end that was connected to.
-        refusal: for a server: raw bytes for a client that uses no key.
+        refusal: for a server: raw bytes for a client that uses no key, or what makes them of how
+            it began.
+        unsealed: for a server: a client that begins like this signs its messages in another way.
+            Its bytes are given on as they are; whoever reads them checks that.
 
     Raises:
         SecurityError: the key is empty.
@@ -94,6 +101,7 @@ class SealCoat(Coat):
     __slots__ = (
         "_buffer",
         "_cut",
+        "_is_open",
         "_key",
         "_nonce",
         "_receive_key",
@@ -102,14 +110,24 @@ class SealCoat(Coat):
         "_send_key",
         "_sent",
         "_server_side",
+        "_unsealed",
         "_used",
     )
 
-    def __init__(self, key: bytes | str, *, server_side: bool, refusal: bytes = b"") -> None:
+    def __init__(
+        self,
+        key: bytes | str,
+        *,
+        server_side: bool,
+        refusal: Refusal = b"",
+        unsealed: bytes = b"",
+    ) -> None:
         super().__init__()
         self._key = _key_bytes(key)
         self._server_side = server_side
         self._refusal = refusal
+        self._unsealed = unsealed
+        self._is_open = False  # the client wears no coat, and is let in all the same
         self._nonce = os.urandom(NONCE_BYTES)
         self._send_key = b""
         self._receive_key = b""
@@ -121,6 +139,11 @@ class SealCoat(Coat):
         self.wanted = _RECORD_ROOM
         if not server_side:
             self.outgoing = PREAMBLE + self._nonce
+
+    @property
+    def head(self) -> bytes:
+        """What has arrived and was not used: after a refusal, how the peer began."""
+        return self._buffer[self._used :]
 
     # ------------------------------------------------------------------------ receiving
 
@@ -162,6 +185,12 @@ class SealCoat(Coat):
             ConnectionClosedError: the stream ended.
         """
         head = self._buffer
+        unsealed = self._unsealed
+        if unsealed and head[: len(unsealed)] == unsealed:
+            self._is_open = self.handshake_done = True
+            return True
+        if unsealed and not self._cut and len(PREAMBLE) > len(head) and unsealed.startswith(head):
+            return False
         if not PREAMBLE.startswith(head[: len(PREAMBLE)]) and not self._refuse(head):
             return False
         needed = _HELLO_BYTES if self._server_side else _ANSWER_BYTES
@@ -203,7 +232,7 @@ class SealCoat(Coat):
                 f"the peer signs by version {head[len(SIGNATURE)]}, this end by {VERSION}"
             )
         if self._server_side:
-            self.outgoing += self._refusal
+            self.outgoing += refusal_to(self._refusal, head)
             raise SecurityError(
                 f"the client uses no HMAC key, which this server requires: it sent {head[:16]!r}"
             )
@@ -227,6 +256,14 @@ class SealCoat(Coat):
         """
         buffer, start = self._buffer, self._used
         available = len(buffer) - start
+        if self._is_open:
+            if not available and not self._cut:
+                return False
+            self._used = len(buffer)
+            self.plain = memoryview(buffer)[start:]
+            self.plain_start = 0
+            self.ended = not available
+            return True
         if available >= 4:
             (n_bytes,) = _unpack_length(buffer, start)
             if n_bytes > RECORD_BYTES:
@@ -270,7 +307,7 @@ class SealCoat(Coat):
         n_bytes = len(data)
         if n_bytes > RECORD_BYTES:
             raise ProtocolError(f"{n_bytes} bytes are too many for one signed record")
-        record = self._record(data)
+        record = bytes(data) if self._is_open else self._record(data)
         # No call may stand from here to the end: a signal handler could raise there.
         self._sent += 1
         self.outgoing += record
@@ -283,6 +320,8 @@ class SealCoat(Coat):
 
     def farewell(self) -> None:
         """Make the empty record that ends the stream."""
+        if self._is_open:
+            return
         record = self._record(b"")
         self._sent += 1
         self.outgoing += record

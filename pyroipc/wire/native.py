@@ -25,16 +25,17 @@ offset  bytes  field
 The fields that seldom change come first: the first 24 bytes of a plain call are always the
 same, so that one comparison recognises them and three values make the whole header.
 
-The decoder never raises anything but :class:`~pyroipc.errors.ProtocolError` or a subclass,
-whatever the bytes, and checks every size before it takes memory. It does no I/O: it lends
-memory through :meth:`Decoder.get_buffer`, and is told in ``received`` how much arrived.
+The decoder reads the other dialects, too (:mod:`pyroipc.wire.dialect`). It never raises anything
+but :class:`~pyroipc.errors.ProtocolError` or a subclass, whatever the bytes (and SecurityError in
+a dialect that signs its messages), and checks every size before it takes memory. It does no I/O:
+it lends memory through :meth:`Decoder.get_buffer`, and is told in ``received`` how much arrived.
 """
 
 from __future__ import annotations
 
 import struct
 
-from pyroipc.errors import MessageTooLargeError, ProtocolError
+from pyroipc.errors import MessageTooLargeError, ProtocolError, SecurityError
 from pyroipc.wire.message import (
     BATCH,
     CORRELATION,
@@ -51,13 +52,11 @@ from pyroipc.wire.native_layout import (
     ANNOTATION,
     HEADER,
     HEADER_BYTES,
+    NATIVE,
     PREFIX,
     SIGNATURE,
     SIZE,
     VERSION,
-    Layout,
-    foreign,
-    may_be_ours,
 )
 
 __all__ = [
@@ -69,6 +68,7 @@ __all__ = [
     "Decoder",
     "encode",
     "encode_plain",
+    "join",
     "new_scratch",
     "pack_header",
     "plain_prefix",
@@ -78,6 +78,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyroipc.wire.dialect import Dialect
     from pyroipc.wire.message import Buffer
 
 JOIN_BYTES = 16 << 10
@@ -142,7 +143,7 @@ def encode(message: Message) -> list[Buffer]:
         head = pack_header(prefix, message.request_id, len(payload))
     except struct.error as error:
         raise ProtocolError(f"a field of {message!r} is out of range: {error}") from None
-    return _join([head, *sections, payload, *views])
+    return join([head, *sections, payload, *views])
 
 
 def _flat(buffer: Buffer) -> memoryview:
@@ -156,8 +157,12 @@ def _annotation_id(key: str) -> bytes:
     raise ProtocolError(f"an annotation id is four ASCII characters, not {key!r}")
 
 
-def _join(parts: list[Buffer]) -> list[Buffer]:
-    """Join neighbours that are small together, so that few pieces go to the kernel."""
+def join(parts: list[Buffer]) -> list[Buffer]:
+    """Join neighbours that are small together, so that few pieces go to the kernel.
+
+    Args:
+        parts: bytes, or views of bytes, one after the other.
+    """
     joined: list[Buffer] = []
     small: list[Buffer] = []
     small_bytes = 0
@@ -217,6 +222,7 @@ class Decoder:
         "_start",
         "_total",
         "buffered",
+        "dialect",
         "end",
         "received",
         "scratch",
@@ -240,10 +246,12 @@ class Decoder:
         self._large: memoryview | None = None  # the memory of a message too large for the scratch
         self._total = 0  # the size of that message
         self._allocate = allocate
-        self._error: ProtocolError | None = None
+        self._error: ProtocolError | SecurityError | None = None
         self.received = 0
         self.buffered = False
         """True while a complete message may be waiting: call advance before receiving."""
+        self.dialect: Dialect = NATIVE
+        """How it takes the stream apart."""
         self.limits = limits
 
     @property
@@ -255,6 +263,15 @@ class Decoder:
     def limits(self, limits: Limits) -> None:
         self._limits = limits
         self._plain_bytes = min(limits.message_bytes, SCRATCH_BYTES) - HEADER_BYTES
+        if self.dialect is not NATIVE:
+            self._plain_bytes = -1
+
+    def speak(self, dialect: Dialect) -> None:
+        """Take the stream apart in another way from here on, what has arrived included."""
+        self.dialect = dialect
+        self.limits = self._limits
+        self._error = None
+        self.buffered = self.end > self._start
 
     @property
     def in_message(self) -> bool:
@@ -344,12 +361,13 @@ class Decoder:
 
         Raises:
             ProtocolError: as :meth:`advance` does.
+            SecurityError: so does this.
         """
         if self._error is not None:
             raise self._error
         try:
             message = self._decode_large() if self._large is not None else self._decode_scratch()
-        except ProtocolError as error:
+        except (ProtocolError, SecurityError) as error:
             self._error = error
             raise
         if message is None or not self.end:
@@ -358,12 +376,14 @@ class Decoder:
 
     def _decode_scratch(self) -> Message | None:
         start, available = self._start, self.end - self._start
-        head = self._scratch[start : start + min(available, HEADER_BYTES)]
-        if not may_be_ours(head):
-            raise ProtocolError(foreign(bytes(head[:16])))
-        if available < HEADER_BYTES:
+        dialect = self.dialect
+        header_bytes = dialect.header_bytes
+        head = self._scratch[start : start + min(available, header_bytes)]
+        if not dialect.may_be_ours(head):
+            raise dialect.foreign(bytes(head[:16]))
+        if available < header_bytes:
             return None
-        layout = Layout(head, self._limits)
+        layout = dialect.layout(head, self._limits)
         if available < layout.table_stop:
             return None
         layout.read_table(self.scratch[start : start + layout.table_stop], self._limits)
@@ -374,8 +394,8 @@ class Decoder:
             return None
         stop = start + layout.total
         message = layout.message(memoryview(self._scratch[start:stop]))
-        if layout.is_plain and layout.flags in _USUAL_FLAGS and layout.serializer_id < 32:
-            _PLAIN[bytes(head[:24])] = (layout.kind, layout.serializer_id, layout.flags)
+        if layout.is_plain and message.flags in _USUAL_FLAGS and message.serializer_id < 32:
+            _PLAIN[bytes(head[:24])] = (message.kind, message.serializer_id, message.flags)
         if stop == self.end:
             self._start = self.end = 0
         else:
@@ -409,7 +429,7 @@ class Decoder:
         large = self._large
         if large is None or self.end < self._total:
             return None
-        layout = Layout(large[:HEADER_BYTES], self._limits)
+        layout = self.dialect.layout(large[: self.dialect.header_bytes], self._limits)
         layout.read_table(large[: layout.table_stop], self._limits)
         message = layout.message(large)
         self._large = None

@@ -11,7 +11,6 @@ from pyroipc.errors import DaemonError, PyroError, TimeoutError
 from pyroipc.protocol.calls import DAEMON_NAME
 from pyroipc.protocol.hello import LIBRARY
 from pyroipc.wire.message import PING
-from pyroipc.wire.native import encode_plain, plain_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 _PINGS = 20
 _SHOWN_NAMES = 12
 _MOST_NAMES = 1000
-_PING = plain_prefix(PING, 0, 0)
 
 
 def compare(hello: Hello, session: Session, settings: Settings, findings: Findings) -> bool:
@@ -109,7 +107,7 @@ def measure(session: Session, findings: Findings, connect_seconds: float, deadli
         for _ in range(_PINGS):
             begin = monotonic()
             number = session.next_id()
-            session.exchange(number, encode_plain(_PING, number, b""), deadline)
+            session.exchange(number, session.ping(number), deadline)
             times.append(monotonic() - begin)
     except TimeoutError:
         findings.fail(

@@ -16,6 +16,7 @@ from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
 from pyroipc.server.loops.relay import Relay
 from pyroipc.server.loops.runner import UNUSUAL, Runner
 from pyroipc.transports.stream import WokenError
+from pyroipc.wire.dialect import OtherDialectError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class ConnectedLoop(Runner, Relay):
             if self._error is None:
                 self._finish_calls()
         if isinstance(self._error, ProtocolError):
-            raise self._error
+            raise self._error  # of OtherDialectError, too: somebody else goes on
 
     def stop(self) -> None:
         """Make :meth:`run` return as soon as its thread is not in a method; any thread."""
@@ -124,7 +125,8 @@ class ConnectedLoop(Runner, Relay):
         except (WokenError, TimeoutError):
             return None
         except (ConnectionClosedError, ProtocolError) as error:
-            self._error = session.broken(error)
+            foreign = isinstance(error, OtherDialectError) and session.peer_hello is None
+            self._error = error if foreign else session.broken(error)
             self._stopping = True
             self._ring()  # a thread that stands by may sleep
             return None
