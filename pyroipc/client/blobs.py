@@ -44,9 +44,9 @@ def encode_blob(
         SerializeError: the data cannot be encoded, or the peer does not accept the serializer.
     """
     if isinstance(codec, PyroCodec):
-        from pyroipc.client.pyro import blobs
+        from pyroipc.protocol import pyro_blobs
 
-        payload, annotations = blobs.encode(codec, blob, object_id, member)
+        payload, annotations = pyro_blobs.encode(codec, blob, object_id, member)
         return codec, payload, annotations
     if not isinstance(blob.serializer, Serializer):  # made here, or received from a Pyro
         payload = for_anyone(codec.serializer.name).dumps(blob.deserialized())

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pyroipc.errors import SerializeError
 from pyroipc.protocol.calls import CallCodec
 from pyroipc.protocol.compression import compress
+from pyroipc.protocol.remote_errors import dress_error
+from pyroipc.serializers.pyro import PyroForm
 from pyroipc.serializers.wrapped import ExceptionWrapper
 from pyroipc.wire.message import COMPRESSED, ERROR, INTRODUCTION, REQUEST, RESPONSE, WELCOME
 
@@ -55,6 +57,12 @@ class PyroCodec(CallCodec):
         self.plain_bytes = -1
 
     @property
+    def form(self) -> PyroForm:
+        """The serializer, in its form for this peer."""
+        assert isinstance(self.serializer, PyroForm)
+        return self.serializer
+
+    @property
     def blob_key(self) -> tuple[str, str]:
         """What the form of a blob has to be that can be sent as it is."""
         return self._dialect.name, self.serializer.name
@@ -94,7 +102,7 @@ class PyroCodec(CallCodec):
             raise SerializeError("the answer to a batch does not hold its results")
         results: list[Any] = list(value)
         failures: Places = {
-            place: result.exception
+            place: dress_error(result.exception)
             for place, result in enumerate(results)
             if isinstance(result, ExceptionWrapper)
         }
@@ -136,6 +144,8 @@ class PyroCodec(CallCodec):
         correlation_id: bytes | None,
     ) -> Encoded:
         flags, payload = self.compressed(flags, payload)
-        return self._dialect.encode(
+        parts = self._dialect.encode(
             kind, self._number, flags, request_id, payload, annotations, correlation_id
         )
+        # One piece can be sent at once by whoever receives the answer, without a hand-over.
+        return parts[0] if len(parts) == 1 and isinstance(parts[0], bytes) else parts

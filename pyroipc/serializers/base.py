@@ -72,6 +72,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_DEPTH",
+    "CallParts",
     "PeerImage",
     "Serializer",
     "check_keys",
@@ -200,6 +201,12 @@ class Serializer:
 
     def __repr__(self) -> str:
         return f"<serializer {self.name!r} id={self.id} trust={self.trust}>"
+
+
+class CallParts(tuple[object, object, "Sequence[object]", "dict[str, object] | None"]):
+    """The parts of a call as one value, so that an error can speak of arguments."""
+
+    __slots__ = ()
 
 
 def checked_call(call: object) -> DecodedCall:

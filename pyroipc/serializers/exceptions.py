@@ -37,6 +37,7 @@ __all__ = [
     "base_names",
     "exception_to_dict",
     "known_exception",
+    "make_without_init",
     "rebuild_exception",
     "register_exception",
     "safe_text",
@@ -231,10 +232,10 @@ def rebuild_exception(data: Mapping[str, Any]) -> Exception:
 def _instance(name: str, args: tuple[object, ...], bases: object) -> Exception:
     for cls in _candidates(name, bases):
         try:
-            return _without_python_init(cls, args)
+            return make_without_init(cls, args)
         except Exception:  # noqa: BLE001, S112 - what these args do not fit; try the next
             continue
-    return _without_python_init(_stand_in(name, errors.RemoteError), args)
+    return make_without_init(_stand_in(name, errors.RemoteError), args)
 
 
 def _candidates(name: str, bases: object) -> Iterator[type[Exception]]:
@@ -259,7 +260,7 @@ def _known_bases(bases: object) -> Iterator[type[Exception]]:
                     yield base
 
 
-def _without_python_init(cls: type[Exception], args: tuple[object, ...]) -> Exception:
+def make_without_init(cls: type[Exception], args: tuple[object, ...]) -> Exception:
     """Make an instance through the constructor, written in C, of the nearest builtin base.
 
     That fills the slots which have no other way in: OSError.errno, StopIteration.value and so on.

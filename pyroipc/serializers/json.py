@@ -273,16 +273,21 @@ def _head_of(text: str) -> tuple[object, object]:
 
 
 def _call_of(call: Any) -> DecodedCall:
-    return checked_call(_parts_of(call))
+    try:  # not in _parts_of: that would be a frame in each call
+        parts = call["object"], call["method"], call["params"], call["kwargs"]
+    except Exception as error:
+        raise SerializeError(_NO_CALL) from error
+    return checked_call(parts)
+
+
+_NO_CALL = "the payload is not a call: an object with object, method, params and kwargs"
 
 
 def _parts_of(call: Any) -> tuple[Any, Any, Any, Any]:
     try:
         return call["object"], call["method"], call["params"], call["kwargs"]
     except Exception as error:
-        raise SerializeError(
-            "the payload is not a call: an object with object, method, params and kwargs"
-        ) from error
+        raise SerializeError(_NO_CALL) from error
 
 
 class PyroJsonSerializer(PyroForm, JsonSerializer):

@@ -410,9 +410,7 @@ def _deep(value: Any, marshallable: Callable[[object], object] = _marshallable) 
     value = marshallable(value)
     kind = type(value)
     if kind is dict:
-        return {
-            _deep(key, marshallable): _deep(item, marshallable) for key, item in value.items()
-        }
+        return {_deep(key, marshallable): _deep(item, marshallable) for key, item in value.items()}
     if kind in _CONTAINERS:
         return kind([_deep(item, marshallable) for item in value])
     return value

@@ -253,6 +253,7 @@ class PyroMsgpackSerializer(PyroForm, MsgpackSerializer):
 
         Raises:
             SerializeError: the value, or something inside it, cannot be encoded.
+            PyroError: what stands for a value cannot be told.
         """
         try:
             packed: bytes = _pack(value, strict_types=True, default=self._default)
@@ -288,7 +289,9 @@ class PyroMsgpackSerializer(PyroForm, MsgpackSerializer):
             plain = plainer(value)
             if plain is not value:
                 return plain
-        return replace(value, values.class_to_dict)
+        replaced = replace(value, values.class_to_dict)
+        # The library asks only once about a value: nothing may come of it but what it knows.
+        return list(replaced) if type(replaced) is tuple else replaced
 
 
 # ---------------------------------------------------------------------------------------- encoding

@@ -31,7 +31,7 @@ from _pickle import loads as _loads
 from io import BytesIO
 
 from pyroipc.errors import SerializeError
-from pyroipc.serializers.base import PeerImage, Serializer, checked_call
+from pyroipc.serializers.base import CallParts, PeerImage, Serializer, checked_call
 from pyroipc.serializers.main_names import MAIN_MODULES, known_by_reference
 from pyroipc.serializers.pickle_references import ReferenceTable, pickled
 
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any, NoReturn
 
-    from pyroipc.serializers.base import Buffer, ClassesFor, DecodedCall, References
+    from pyroipc.serializers.base import Buffer, ClassesFor, DecodedCall, Manner, References
+    from pyroipc.serializers.pyro import PyroForm
 
 __all__ = ["CloudpickleSerializer", "DillSerializer", "PickleSerializer"]
 
@@ -52,8 +53,6 @@ _STRANGER = PeerImage()
 _NO_TYPES: frozenset[type] = frozenset()
 # What user code inside of a (un)pickling may raise. A KeyboardInterrupt is somebody's Ctrl-C.
 _FAILURES = (Exception, SystemExit, GeneratorExit)
-_MAX_ATTEMPTS = 200  # picklings in search of the part that cannot be sent
-_MAX_STEPS = 8  # steps of the path to it
 
 
 class PickleSerializer(Serializer):
@@ -80,6 +79,16 @@ class PickleSerializer(Serializer):
     ) -> Serializer:
         """Return a serializer that knows what *peer* has in common with this process."""
         return type(self)(peer, references)
+
+    def for_pyro(self, manner: Manner) -> PyroForm:
+        """Return the form for a peer that is Pyro4.
+
+        Raises:
+            SerializeError: the peer is Pyro5, which has none of this family.
+        """
+        from pyroipc.serializers.pickle_pyro import pyro_form
+
+        return pyro_form(self.name, manner)
 
     def _pickle(self, value: object) -> bytes:
         """Pickle a value that may contain objects that are referred to.
@@ -145,10 +154,10 @@ class PickleSerializer(Serializer):
             else:
                 data = _dumps((object_id, member, args, kwargs), 5)
         except _FAILURES as failure:
-            return self._by_value(_Call((object_id, member, args, kwargs)), failure)
+            return self._by_value(CallParts((object_id, member, args, kwargs)), failure)
         if len(data) > _LARGE or data.find(_MAIN) >= 0:
             parts = (*args, *kwargs.values()) if kwargs else args
-            return self._checked(_Call((object_id, member, args, kwargs)), data, parts)
+            return self._checked(CallParts((object_id, member, args, kwargs)), data, parts)
         return data
 
     def loads_call(self, data: Buffer) -> DecodedCall:
@@ -209,7 +218,7 @@ class PickleSerializer(Serializer):
             ) from failure
         if isinstance(failure, SerializeError):
             raise failure
-        peer, plain = self._peer, tuple(value) if type(value) is _Call else value
+        peer, plain = self._peer, tuple(value) if type(value) is CallParts else value
         if failure is not None and self._table is not None:
             self._table.take_back(self._pickle, plain)
         try:
@@ -248,7 +257,7 @@ class CloudpickleSerializer(PickleSerializer):
         Raises:
             SerializeError: an argument cannot be pickled.
         """
-        return self._by_value(_Call((object_id, member, args, kwargs)), None)
+        return self._by_value(CallParts((object_id, member, args, kwargs)), None)
 
 
 class DillSerializer(PickleSerializer):
@@ -275,7 +284,7 @@ class DillSerializer(PickleSerializer):
         Raises:
             SerializeError: the value, or something inside it, cannot be pickled by dill.
         """
-        plain = tuple(value) if type(value) is _Call else value
+        plain = tuple(value) if type(value) is CallParts else value
         table = self._table
         try:
             return self._dump(plain, self._peer, table)
@@ -305,7 +314,7 @@ class DillSerializer(PickleSerializer):
         Raises:
             SerializeError: an argument cannot be pickled by dill.
         """
-        return self.dumps(_Call((object_id, member, args, kwargs)))
+        return self.dumps(CallParts((object_id, member, args, kwargs)))
 
     def loads_call(self, data: Buffer) -> DecodedCall:
         """Decode a call. Runs code that the peer chose: for trusted peers only.
@@ -402,99 +411,12 @@ def _cannot_dump(
     failure: BaseException,
     dumps: Callable[[object], bytes],
 ) -> NoReturn:
-    """Say why a value cannot be pickled, and which part of it is at fault.
+    from pyroipc.serializers.pickle_failures import cannot_dump
 
-    Raises:
-        SerializeError: always.
-    """
-    if isinstance(failure, SerializeError):
-        raise failure
-    # cloudpickle has an error of its own for what is nested too deeply, from a RecursionError.
-    too_deep = isinstance(failure, RecursionError) or isinstance(failure.__cause__, RecursionError)
-    path, culprit = "", value
-    if not isinstance(failure, MemoryError):
-        path, culprit = _find_culprit(value, dumps, 1 if too_deep else _MAX_STEPS)
-    if too_deep:
-        reason, advice = "it is nested too deeply", "send a flatter structure"
-    else:
-        reason = f"{type(failure).__name__}: {_text_of(failure)}"
-        advice = (
-            "send plain data, give the class __reduce__ or __getstate__, or keep the object "
-            "where it is and call its methods there"
-        )
-    what = f"{type(culprit).__module__}.{type(culprit).__qualname__}"
-    raise SerializeError(
-        f"cannot send an object of type {what}{path and f' (at {path})'} with "
-        f"{serializer.name}: {reason}; {advice}"
-    ) from failure
-
-
-def _find_culprit(
-    value: object, dumps: Callable[[object], bytes], max_steps: int
-) -> tuple[str, object]:
-    """Follow the first part that cannot be pickled, as far down as parts have names."""
-    path = ""
-    attempts = 0
-    for _ in range(max_steps):
-        for step, part in _parts_of(value):
-            attempts += 1
-            if attempts > _MAX_ATTEMPTS:
-                return path, value
-            try:
-                dumps(part)
-            except _FAILURES:
-                path += step
-                value = part
-                break
-        else:
-            break
-    return path, value
-
-
-def _parts_of(value: object) -> Iterable[tuple[str, object]]:
-    if isinstance(value, _Call):
-        args = [(f"argument {index}", part) for index, part in enumerate(value[2])]
-        kwargs = [(f"argument {name!r}", part) for name, part in (value[3] or {}).items()]
-        return args + kwargs
-    if isinstance(value, list | tuple):
-        return [(f"[{index}]", part) for index, part in enumerate(value[:_MAX_ATTEMPTS])]
-    if isinstance(value, dict):
-        return [
-            (f"[{key!r}]" if type(key) in _PLAIN else "[...]", part) for key, part in value.items()
-        ]
-    attributes = getattr(value, "__dict__", None)
-    if isinstance(attributes, dict):
-        return [(f".{key}", part) for key, part in attributes.items()]
-    return ()
-
-
-class _Call(tuple[object, object, "Sequence[object]", "dict[str, object] | None"]):
-    """The parts of a call, so that an error can speak of arguments."""
-
-    __slots__ = ()
+    cannot_dump(serializer, value, failure, dumps)
 
 
 def _cannot_load(name: str, failure: BaseException) -> NoReturn:
-    """Say why bytes cannot be loaded.
+    from pyroipc.serializers.pickle_failures import cannot_load
 
-    Raises:
-        SerializeError: always.
-    """
-    reason = f"{type(failure).__name__}: {_text_of(failure)}"
-    if isinstance(failure, AttributeError | ImportError):
-        advice = (
-            "; a class or function that the sender has does not exist in this process: define it "
-            "in a module that both can import, and start both from the same version of it"
-        )
-    elif isinstance(failure, RecursionError):
-        advice = "; the value is nested too deeply, send a flatter structure"
-    else:
-        advice = ""
-    raise SerializeError(f"cannot load what came as {name}: {reason}{advice}") from failure
-
-
-def _text_of(failure: BaseException) -> str:
-    try:
-        return str(failure)
-    except _FAILURES:
-        return "(its text cannot be had)"
+    cannot_load(name, failure)

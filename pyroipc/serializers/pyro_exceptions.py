@@ -1,8 +1,8 @@
 """Exceptions -> what a peer that is Pyro can rebuild.
 
-Such a peer calls the class that an exception names with its args and sets the attributes. It knows
-the builtin exceptions, those of Pyro, and those for which its program has registered a converter;
-anything else makes the whole response unreadable. So an exception travels
+Such a peer calls the class that an exception names with its args and sets the attributes. It
+knows the builtin exceptions, those of Pyro, and those for which its program has registered a
+converter; anything else makes the whole response unreadable. So an exception travels
 
 * as ``module.Name`` if its class belongs to a program or to a library of others: only the peer's
   program can say whether it knows that;
@@ -29,13 +29,21 @@ from pyroipc.serializers.exceptions import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     Roundtrip = Callable[[Any], Any]
     Known = tuple[str, type[Exception]]
 
-__all__ = ["describe_for_pyro", "known_classes", "substitute_for", "travels_everywhere"]
+__all__ = [
+    "as_known",
+    "describe_for_pyro",
+    "is_users",
+    "substitute_for",
+    "text_of_substitute",
+    "text_with_class",
+    "travels_everywhere",
+]
 
 _MAX_BITS = 2000
 _STANDARD = sys.stdlib_module_names | {"pyroipc"}
@@ -56,23 +64,42 @@ def describe_for_pyro(
     if not isinstance(exception, Exception):
         return _described("PyroError", (text_with_class(exception),))
     described = exception_to_dict(exception, None if roundtrip is None else _probe(roundtrip))
-    cls = type(exception)
-    if is_users(cls):
-        return described
-    args = described["args"]
-    arriving = _arriving(args, roundtrip)
-    text = safe_text(exception)
-    for name, known in known_classes(cls, family):
+    if not is_users(type(exception)):
+        described["args"] += _filenames(exception, described["args"])
+        arriving = _arriving(described["args"], roundtrip)
+        described["__class__"], _, text = as_known(exception, family, arriving)
+        if text is not None:
+            described["args"] = (text,)
+    return described
+
+
+def as_known(
+    exception: Exception, family: str, args: Sequence[object]
+) -> tuple[str, type[Exception], str | None]:
+    """Find the nearest class of an exception that a peer knows and can make from its args.
+
+    Returns:
+        The name and the class; the text that is to be the only arg, or None: take the args.
+    """
+    cls, text = type(exception), safe_text(exception)
+    for name, known in _known_classes(cls, family):
         try:
-            made = known(*arriving)
+            made = known(*args)
             same_text = known is cls or str(made) == text
         except Exception:  # noqa: BLE001, S112 - it wants other args
             continue
-        described["__class__"] = name
-        if not same_text:
-            described["args"] = (text,)
-        return described
-    return {**described, "__class__": "builtins.Exception", "args": (text,)}
+        return name, known, None if same_text else text
+    return "PyroError", errors.PyroError, text
+
+
+def _filenames(exception: Exception, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the further args of an OSError that has taken them away from its args."""
+    if not isinstance(exception, OSError) or len(args) != 2:
+        return ()
+    names = (exception.filename, exception.filename2)
+    if not isinstance(names[0], str):
+        return ()
+    return (names[0], None, names[1]) if isinstance(names[1], str) else names[:1]
 
 
 def _probe(roundtrip: Roundtrip) -> Roundtrip:
@@ -91,12 +118,14 @@ def _arriving(args: tuple[Any, ...], roundtrip: Roundtrip | None) -> list[Any]:
 
 def substitute_for(exception: BaseException, failure: BaseException) -> dict[str, Any]:
     """Return the class dict of what is sent if *exception* itself cannot be."""
-    return _described(
-        "PyroError",
-        (
-            f"Error serializing exception: {safe_text(failure)}. Original exception: "
-            f"{type(exception)}: {safe_text(exception)}",
-        ),
+    return _described("PyroError", (text_of_substitute(exception, failure),))
+
+
+def text_of_substitute(exception: BaseException, failure: BaseException) -> str:
+    """Return what is told of an exception that cannot be sent, in Pyro's words."""
+    return (
+        f"Error serializing exception: {safe_text(failure)}. Original exception: "
+        f"{type(exception)}: {safe_text(exception)}"
     )
 
 
@@ -106,7 +135,8 @@ def _described(name: str, args: tuple[str, ...]) -> dict[str, Any]:
 
 def text_with_class(exception: BaseException) -> str:
     """Return the text of an exception behind the name of its class."""
-    return f"{type(exception).__qualname__}: {safe_text(exception)}"
+    text = safe_text(exception)
+    return type(exception).__qualname__ + (f": {text}" if text else "")
 
 
 def travels_everywhere(value: object) -> bool:
@@ -123,17 +153,19 @@ def is_users(cls: type[BaseException]) -> bool:
     """Tell whether a class is one that only a program can know, not Python or Pyro."""
     name = wire_name(cls)
     module = name.rpartition(".")[0]
-    return bool(module) and module not in OWN_PREFIXES and module.partition(".")[0] not in _STANDARD
+    return (
+        bool(module) and module not in OWN_PREFIXES and module.partition(".")[0] not in _STANDARD
+    )
 
 
-def known_classes(cls: type[BaseException], family: str) -> Iterator[Known]:
+def _known_classes(cls: type[BaseException], family: str) -> Iterator[Known]:
     """Yield the classes of an exception that a peer knows, the nearest first, with their names."""
     left_out: tuple[type, ...] = ()
     if issubclass(cls, errors.RemoteError):
         if cls.remote_class:
             own = known_exception(cls.remote_class)
             if own is not None:
-                yield from known_classes(own, family)
+                yield from _known_classes(own, family)
         left_out = _CHAINS
     for base in cls.__mro__:
         if base not in left_out and issubclass(base, Exception):

@@ -214,6 +214,7 @@ class PyroSerpentSerializer(PyroForm, SerpentSerializer):
 
         Raises:
             SerializeError: the value, or something inside it, cannot be encoded.
+            PyroError: what stands for a value cannot be told.
         """
         try:
             if type(value) in _REPR:

@@ -30,6 +30,7 @@ class ExceptionWrapper:
     """
 
     # No slots: pickles of Pyro4 store their attributes in the dict.
+    lines: list[str] | None = None
 
     def __init__(self, exception: BaseException, lines: list[str] | None = None) -> None:
         self.exception = exception
@@ -37,9 +38,6 @@ class ExceptionWrapper:
 
     def __repr__(self) -> str:
         return f"<ExceptionWrapper of {self.exception!r}>"
-
-
-ExceptionWrapper.lines = None  # of one that a pickle made
 
 
 def _unwrap(name: str, data: dict[str, Any]) -> ExceptionWrapper:

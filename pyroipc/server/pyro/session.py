@@ -6,15 +6,19 @@ asked for.
 
 from __future__ import annotations
 
-from pyroipc.client.pyro.blobs import ANNOTATION, BlobForm, read_description
 from pyroipc.context import running
-from pyroipc.errors import ConnectionClosedError, ProtocolError, PyroError
+from pyroipc.errors import ConnectionClosedError, MessageTooLargeError, ProtocolError, PyroError
 from pyroipc.protocol.blobs import SerializedBlob
+from pyroipc.protocol.compression import decompress
+from pyroipc.protocol.pyro_blobs import ANNOTATION, BlobForm, read_description
+from pyroipc.protocol.pyro_calls import PyroCodec
+from pyroipc.serializers.exceptions import safe_text
 from pyroipc.server.batches import NO_ITERATORS, drop_frames
 from pyroipc.server.pyro.batches import run_batch
 from pyroipc.server.session import ServerSession
 from pyroipc.wire.message import (
     BATCH,
+    BEFORE_HELLO,
     BLOB,
     COMPRESSED,
     INTRODUCTION,
@@ -31,7 +35,8 @@ if TYPE_CHECKING:
     from pyroipc.client.pyro.codecs import PyroCodecs
     from pyroipc.client.pyro.session import PyroSession
     from pyroipc.protocol.calls import CallCodec, Encoded
-    from pyroipc.wire.message import Message
+    from pyroipc.server.connection import Connection
+    from pyroipc.wire.message import Buffer, Message
 
 __all__ = ["PyroServerSession"]
 
@@ -39,7 +44,7 @@ __all__ = ["PyroServerSession"]
 class PyroServerSession(ServerSession):
     """Answers the requests of one client that is Pyro."""
 
-    __slots__ = ()
+    __slots__ = ("_chances",)
 
     _codecs: PyroCodecs
 
@@ -48,6 +53,12 @@ class PyroServerSession(ServerSession):
         assert self._connection is not None
         session: PyroSession = self._connection.session  # type: ignore[assignment]
         return session
+
+    def serve(self, connection: Connection, *, wants_handshake: bool) -> None:
+        """Serve another client from now on; see :meth:`ServerSession.serve`."""
+        super().serve(connection, wants_handshake=wants_handshake)
+        introduces = wants_handshake or connection.session.peer_hello is None
+        self._chances = [None] if introduces else []  # of two threads one can take what is there
 
     def handle(self, message: Message) -> Encoded | None:
         """Answer one request, or the introduction.
@@ -66,11 +77,10 @@ class PyroServerSession(ServerSession):
     # --- the introduction ------------------------------------------------------------------------
 
     def _introduce(self, message: Message) -> Encoded | None:
-        running.set((message, self._connection))  # type: ignore[arg-type]
+        running.set((message, self._connection))
         known = None
         try:
-            if self._session.peer_hello is not None and not self.wants_handshake:
-                raise ProtocolError("invalid msg type 1 received")
+            self._take_chance()
             codec = self._codecs.get(message.serializer_id)
             known = codec.serializer_id
             facts = self._read(codec, message)
@@ -79,10 +89,12 @@ class PyroServerSession(ServerSession):
                 self._connection, facts["handshake"]
             )
             welcome = self._welcome(codec, message, facts, answer)
+            if self.is_refused:  # because of what came after it
+                raise ProtocolError("nothing may follow an introduction before its answer")
         except ConnectionClosedError:  # which means that he is told nothing
             self.refuse()
             return []
-        except Exception as error:  # noqa: BLE001 - of the user's hook, too: it is why he is refused
+        except BaseException as error:  # noqa: BLE001 - of the user's hook, too: he is told why
             self.refuse()
             text = _text_of(error)
             drop_frames(error)
@@ -90,6 +102,17 @@ class PyroServerSession(ServerSession):
         self.admit()
         self._session.welcome()
         return welcome
+
+    def _take_chance(self) -> None:
+        """Take note of an introduction; there is one, and none where it is not wanted.
+
+        Raises:
+            ProtocolError: it is one too many.
+        """
+        try:
+            self._chances.pop()
+        except IndexError:
+            raise ProtocolError("invalid msg type 1 received") from None
 
     def _read(self, codec: CallCodec, message: Message) -> dict[str, Any]:
         """Return what an introduction holds.
@@ -99,7 +122,8 @@ class PyroServerSession(ServerSession):
             SerializeError: it cannot be read.
         """
         if message.flags & COMPRESSED:
-            codec.unpack(message)
+            message.payload = _unpacked(message.payload)
+            message.flags &= ~COMPRESSED
         try:
             facts = codec.loads(message.payload)
         except Exception as failure:
@@ -132,6 +156,8 @@ class PyroServerSession(ServerSession):
         """Deal with what is not a plain call; None if it is one after all."""
         if message.flags & COMPRESSED:
             codec.unpack(message)
+        if message.flags & (BATCH | BLOB) and (self.wants_handshake or self.is_refused):
+            self._find_handshake("", "")
         if message.flags & BATCH:
 
             def report(error: BaseException, call: Any) -> None:
@@ -156,7 +182,8 @@ class PyroServerSession(ServerSession):
         if isinstance(message, FullMessage):
             message.annotations = annotations  # the user is shown his own
         blob = SerializedBlob(info, message.payload, is_blob=True)
-        blob.bind(BlobForm(codec.serializer, self._session.dialect))
+        assert isinstance(codec, PyroCodec)
+        blob.bind(BlobForm(codec.form, self._session.dialect))
         return object_id, member, blob
 
     def _answer(
@@ -181,5 +208,23 @@ class PyroServerSession(ServerSession):
         )
 
 
-def _text_of(error: Exception) -> str:
-    return str(error) if isinstance(error, PyroError) or str(error) else type(error).__name__
+def _unpacked(payload: Buffer) -> bytes:
+    """Unpack an introduction: that of somebody who is not let in yet.
+
+    Raises:
+        MessageTooLargeError: it is larger than one may be.
+        ProtocolError: it is malformed.
+    """
+    limit = BEFORE_HELLO.message_bytes
+    try:
+        return decompress(payload, limit)
+    except MessageTooLargeError:
+        raise MessageTooLargeError(
+            f"an introduction of {len(payload)} bytes unpacks to more than the {limit} bytes that "
+            "it may have"
+        ) from None
+
+
+def _text_of(error: BaseException) -> str:
+    text = safe_text(error)
+    return text if isinstance(error, PyroError) or text else type(error).__name__

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from pyroipc.protocol.blobs import SerializedBlob
     from pyroipc.protocol.pyro_calls import PyroCodec
-    from pyroipc.serializers.base import Buffer, Serializer
+    from pyroipc.serializers.base import Buffer
+    from pyroipc.serializers.pyro import PyroForm
 
 __all__ = ["BlobForm", "describe", "encode", "read_description"]
 
@@ -33,7 +34,7 @@ class BlobForm:
 
     __slots__ = ("_serializer", "key")
 
-    def __init__(self, serializer: Serializer, dialect: str) -> None:
+    def __init__(self, serializer: PyroForm, dialect: str) -> None:
         self._serializer = serializer
         self.key = dialect, serializer.name
         """Two blobs with the same key have the same form."""
@@ -64,7 +65,7 @@ def encode(
     if blob.payload is not None and isinstance(form, BlobForm) and form.key == codec.blob_key:
         payload = bytes(blob.payload)
     else:
-        payload = codec.serializer.dumps_blob(object_id, member, blob.deserialized())
+        payload = codec.form.dumps_blob(object_id, member, blob.deserialized())
     return payload, {ANNOTATION: describe(blob.info, object_id, member)}
 
 
