@@ -22,7 +22,15 @@ from pyroipc.transports import descriptors, table
 from pyroipc.transports.base import Options
 from pyroipc.transports.spin import Looking, make_spin, usable_cpus
 from pyroipc.transports.trust import identify_peer
-from pyroipc.wire.dialect import NATIVE, OtherDialectError, named, version_of
+from pyroipc.wire.dialect import (
+    NATIVE,
+    PYRO4,
+    SIGNATURES,
+    VERSIONS,
+    OtherDialectError,
+    named,
+    version_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,11 +118,12 @@ def reopen_session(
     return found
 
 
-def _seal(sock: CoatedSocket, deadline: float | None) -> None:
+def seal(sock: CoatedSocket, deadline: float | None) -> None:
     """Shake hands under a seal.
 
     Raises:
-        OtherDialectError: the daemon is Pyro's, which signs each message by itself.
+        OtherDialectError: the daemon is Pyro's. A Pyro4 has signed that with the key: were anybody
+            believed, he could have us speak a dialect that protects less.
         SecurityError: it has another key, or none.
     """
     try:
@@ -124,6 +133,10 @@ def _seal(sock: CoatedSocket, deadline: float | None) -> None:
         version = version_of(head)
         if version is None:
             raise
+        if version == VERSIONS[PYRO4]:
+            from pyroipc.client.pyro.detection import check_signed
+
+            check_signed(head, getattr(sock.coat, "key", b""))
         raise OtherDialectError(f"the peer speaks {named(version)}", version) from None
 
 
@@ -173,8 +186,9 @@ def connect(
             from pyroipc.transports.coated import CoatedSocket
             from pyroipc.transports.seal import SealCoat
 
-            sock = CoatedSocket(sock, SealCoat(hmac_key, server_side=False))
-            _seal(sock, deadline)
+            unsealed = SIGNATURES[PYRO4]
+            sock = CoatedSocket(sock, SealCoat(hmac_key, server_side=False, unsealed=unsealed))
+            seal(sock, deadline)
         session = open_session(
             sock, peer, settings, served=False, dialect=dialect, hmac_key=hmac_key
         )
@@ -216,10 +230,11 @@ def learn_from(spin: Spin | None) -> None:
 def located(location: Location, error: PyroError) -> PyroError:
     """Return an error of connecting that says where it happened, and that no call was sent."""
     text = str(error)
-    if hasattr(error, "_pyroTraceback"):  # the daemon itself has answered
-        refused = text.removeprefix("connection rejected: ")
-        if refused != text:
-            error.args = (f"connection to {location} rejected: {refused}",)
+    refused = text.removeprefix("connection rejected: ")
+    if refused != text:
+        error.args = (f"connection to {location} rejected: {refused}",)
+    elif hasattr(error, "_pyroTraceback"):
+        pass  # the daemon itself has answered
     elif isinstance(error, ConnectionClosedError):
         error = ConnectError(
             f"cannot connect to {location}: {text}; is it a daemon of pyroipc, and does it let us "

@@ -1,13 +1,15 @@
 """How a proxy introduces itself to a server that is Pyro, and learns what an object exposes.
 
 At an address the introduction is a message of its own, which the server answers with the members
-of the object. Over a connected socket there is none: the members are asked for with a call.
+of the object. Over a connected socket there is none, and there is but one for a connection: then
+the members are asked for with a call.
 """
 
 # ruff: noqa: SLF001 - what a proxy is made of
 
 from __future__ import annotations
 
+from pyroipc.client.requests import take_annotations
 from pyroipc.context import context_in_use
 from pyroipc.errors import ProtocolError
 from pyroipc.protocol.calls import DAEMON_NAME, check_annotations
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from pyroipc.wire.message import Buffer
 
 __all__ = ["introduce"]
+
+_GROUPS = (list, tuple, set, frozenset)
 
 
 def introduce(
@@ -41,21 +45,19 @@ def introduce(
         ProtocolError: its answer makes no sense.
         Exception: what ``_pyroValidateHandshake`` raised.
     """
-    if not session.introduces:
+    if not session.introduces or session.is_open:
         return _ask(proxy, object_id)
     codec = proxy._pyro_codec(session)
-    annotations = _annotations(proxy)
-    handshake = proxy._pyroHandshake
-    answer = session.introduce(codec, object_id, handshake, annotations, deadline)
+    facts = {"handshake": proxy._pyroHandshake, "object": object_id}
+    answer, message = session.introduce(codec, facts, *_from_context(proxy), deadline)
+    take_annotations(proxy, message)  # type: ignore[arg-type]
     if type(answer) is dict and {"handshake", "meta"}.issubset(answer):
-        facts = answer["meta"]
         proxy._pyroValidateHandshake(answer["handshake"])
-    else:  # of a Pyro4 that was asked for no metadata, or has none
-        facts = None
+        members = answer["meta"]
+    else:  # of a Pyro4 that tells no metadata then
         proxy._pyroValidateHandshake(answer)
-    if facts is None:
-        facts = _ask(proxy, object_id)
-    return _checked(facts)
+        members = None
+    return _ask(proxy, object_id) if members is None else _checked(members)
 
 
 def _ask(proxy: Binding[Any], object_id: str) -> Mapping[str, Any]:
@@ -68,15 +70,19 @@ def _checked(facts: Any) -> Mapping[str, Any]:
         raise ProtocolError("the daemon sent metadata that make no sense")
     names = {key: facts.get(key) or () for key in ("methods", "attrs", "oneway")}
     for group in names.values():
-        if isinstance(group, str) or not all(isinstance(name, str) for name in group):
+        if not isinstance(group, _GROUPS) or not all(isinstance(name, str) for name in group):
             raise ProtocolError("the daemon sent metadata that make no sense")
     return names
 
 
-def _annotations(proxy: Binding[Any]) -> Mapping[str, Buffer]:
+def _from_context(proxy: Binding[Any]) -> tuple[Mapping[str, Buffer], bytes | None]:
+    """Return the annotations and the correlation id that go with an introduction."""
     annotations: Mapping[str, Buffer] = proxy._pyroAnnotations()
+    correlation_id = None
     context = context_in_use()
-    if context is not None and context.message is None:
-        annotations = {**annotations, **context.annotations}
+    if context is not None:
+        correlation_id = context.correlation_bytes
+        if context.message is None:
+            annotations = {**annotations, **context.annotations}
     check_annotations(annotations)
-    return annotations
+    return annotations, correlation_id
