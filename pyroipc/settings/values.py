@@ -7,6 +7,8 @@ meant for another program of the Pyro family.
 
 from __future__ import annotations
 
+import sys
+
 from pyroipc.errors import PyroError
 
 TYPE_CHECKING = False
@@ -131,7 +133,7 @@ _OF_TOOLS: Final = frozenset({"PYRO_HTTPGATEWAY_KEY"})
 _GONE: Final[Mapping[str, str]] = {
     "AUTOPROXY": "a registered object always travels as a proxy",
     "DILL_PROTOCOL_VERSION": "it is always 5, which every supported Python reads",
-    "FLAME_ENABLED": "there is no Flame, because its callers can run any code",
+    "FLAME_ENABLED": "Flame is in pyroipc.compat.pyro4 only, because its callers can run any code",
     "JSON_MODULE": "it is always Python's own",
     "METADATA": "a daemon always tells what it exposes",
     "ONEWAY_THREADED": "one-way calls always run beside the others; see ONEWAY_THREADS",
@@ -317,6 +319,8 @@ def _parsed(name: str, text: str) -> Value:
 def _warn_of_unknown(variable: str, name: str) -> None:
     if variable in _warned or variable in _OF_TOOLS:
         return
+    if name in _GONE and "pyroipc.compat.pyro4" in sys.modules:
+        return  # it is looked at there
     _warned.add(variable)
     import warnings
 
