@@ -229,7 +229,9 @@ def encode_batch(
     return codec, data
 
 
-def read_batch(proxy: Proxy[Any], codec: CallCodec, message: Message) -> BatchResults:
+def read_batch(
+    proxy: Proxy[Any], session: Session, codec: CallCodec, message: Message
+) -> BatchResults:
     """Return the results that an answer holds.
 
     Raises:
@@ -240,13 +242,14 @@ def read_batch(proxy: Proxy[Any], codec: CallCodec, message: Message) -> BatchRe
     if message.flags & COMPRESSED:
         codec.unpack(message)
     if message.flags & ERROR:
-        error: BaseException
+        error: Exception
         if message.serializer_id == 0:
             error = read_refusal(message.payload)
         else:
             from pyroipc.protocol.remote_errors import load_error  # when first needed
 
             error = load_error(message.payload, codec.serializer)
+        session.note_failure(error)
         raise error
     try:
         value = codec.loads(message.payload)
@@ -289,4 +292,4 @@ def _invoke_batch(
         return None
     with waiting(session, proxy._pyroObjectId, BATCH_MEMBER):
         message = session.exchange(request_id, data, deadline)
-    return read_batch(proxy, codec, message)
+    return read_batch(proxy, session, codec, message)

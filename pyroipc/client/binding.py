@@ -199,6 +199,7 @@ class Binding(Manners[T]):
         """
         assert line.resolved is not None
         object_id = named(line.resolved)
+        self.__dict__["_pyro_session"] = session  # so that _pyroValidateHandshake can look at it
         if session.dialect != NATIVE:
             from pyroipc.client.pyro.introducing import introduce
 
@@ -258,7 +259,10 @@ class Binding(Manners[T]):
         """
         try:
             names = {key: frozenset(facts[key]) for key in ("methods", "attrs", "oneway")}
-        except (TypeError, KeyError):
+            # Nobody can expose one of these, and a proxy forgets its methods by their names.
+            if any(name.startswith("_pyro") for group in names.values() for name in group):
+                raise ProtocolError("the daemon names members that are those of a proxy")
+        except (TypeError, KeyError, AttributeError):
             raise ProtocolError("the daemon sent metadata that make no sense") from None
         if not names["methods"] and not names["attrs"]:
             raise PyroError(

@@ -52,6 +52,7 @@ _OBJECTS_SECONDS = 0.5
 """How long a proxy waits for an end that talks already to host objects as well."""
 _GOODBYE_SECONDS = 1.0
 """How long a goodbye may wait for a peer that does not read."""
+_LAST_WORD_SECONDS = 0.05  # for a thread that has sent, but not let go of the lock yet
 ID_MASK = 0xFFFFFFFF
 BREAKING = (ConnectionClosedError, ProtocolError, SecurityError)
 """The errors after which a stream is of no more use."""
@@ -450,17 +451,23 @@ class Conversation:
     def _tell_why(self, error: PyroError) -> None:
         """Tell the peer why this end gives up, if that can be sent at once."""
         if isinstance(error, OtherDialectError):
-            if not self.is_served:
-                return  # it was told to whoever has called
-            from pyroipc.wire.refusals import connect_failure
-
-            goodbye = connect_failure(error.version or VERSIONS[PYRO5], str(error)[:1000])
+            if self.is_served:  # else whoever has called is told
+                self.turn_down(error)
         else:
             reason = f"failed: {type(error).__name__}: {error}".encode(errors="replace")[:1000]
-            goodbye = encode_plain(_GOODBYE, self.next_id(), reason)
-        if self.sending.acquire(blocking=False):
+            self._say_last(encode_plain(_GOODBYE, self.next_id(), reason))
+
+    def turn_down(self, error: OtherDialectError) -> None:
+        """Tell a client, in its own dialect, that this one is not spoken here."""
+        from pyroipc.wire.refusals import connect_failure
+
+        self._say_last(connect_failure(error.version or VERSIONS[PYRO5], str(error)[:1000]))
+
+    def _say_last(self, data: Encoded) -> None:
+        """Send what nobody waits for, if that can be done at once."""
+        if self.sending.acquire(timeout=_LAST_WORD_SECONDS):
             try:
-                self.channel.send_parts((goodbye,), monotonic())
+                self.channel.send_parts((data,) if isinstance(data, bytes) else data, monotonic())
             except (ConnectionClosedError, TimeoutError, SecurityError):
                 pass
             finally:

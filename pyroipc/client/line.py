@@ -175,9 +175,10 @@ class Line:
         if self.dialect != AUTO:
             return self._open(proxy, address, self.dialect, deadline)
         try:
-            return self._open(proxy, address, detection.first_guess(address), deadline)
+            guess = detection.first_guess(address, self.hmac_key)
+            return self._open(proxy, address, guess, deadline)
         except OtherDialectError as refusal:
-            dialect = detection.learn(address, refusal)
+            dialect = detection.learn(address, refusal, self.hmac_key)
         except PyroError:
             detection.forget(address)
             raise

@@ -265,6 +265,7 @@ def read_result(proxy: Proxy[Any], session: Session, codec: CallCodec, message: 
         from pyroipc.protocol.remote_errors import load_error  # when first needed
 
         error: Exception = load_error(message.payload, codec.serializer)
+        session.note_failure(error)
         raise error
     if message.flags & STREAM:
         return session.open_stream(proxy, codec, message)

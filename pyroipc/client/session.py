@@ -48,6 +48,8 @@ _PONG = plain_prefix(PONG, 0, 0)
 _CANCEL = plain_prefix(CANCEL, 0, STREAM)
 _CANCEL_SECONDS = 0.2
 _STREAM_CONTROL = (CREDIT, CANCEL)
+_TURN_MESSAGES = 64
+"""So many messages that are no requests are dealt with, and then those of others."""
 
 
 class Session(Exchange):
@@ -75,6 +77,12 @@ class Session(Exchange):
     def dialect(self) -> str:
         """How the two ends speak, by the name that users give it."""
         return NATIVE
+
+    def getpeercert(self) -> dict[str, Any] | None:
+        """Return the certificate that the peer has shown in TLS, as a dict; None without TLS."""
+        ask = getattr(self.channel.sock, "getpeercert", None)
+        certificate: dict[str, Any] | None = None if ask is None else ask()
+        return certificate
 
     @property
     def pump(self) -> Pump:
@@ -119,12 +127,14 @@ class Session(Exchange):
         """Receive as :meth:`receive_request` does, but only what is there; the caller leads.
 
         Returns:
-            None: no request has arrived, or the peer has left.
+            None: no request has arrived, or the peer has left, or has sent so much else that
+            others should have their turn before the rest.
 
         Raises:
             ConnectionClosedError, ProtocolError, SecurityError: as there.
         """
         decoder = self.decoder
+        patience = _TURN_MESSAGES
         while True:
             message = self.arrived
             if message is None:
@@ -142,6 +152,9 @@ class Session(Exchange):
                 try:
                     self._hand_on(message)
                 except ConversationEndedError:
+                    return None
+                patience -= 1
+                if not patience:
                     return None
 
     def _dispatch(self, message: Message) -> None:
@@ -307,6 +320,9 @@ class Session(Exchange):
     def _expect_items(self, request_id: int) -> None:
         """Prepare for the items of a stream that an answer has opened."""
         self.sinks[request_id] = Chunks()
+
+    def note_failure(self, error: Exception) -> None:
+        """Take note of the exception that an answer holds: the connection goes on."""
 
     def open_stream(self, proxy: Proxy[Any], codec: CallCodec, message: Message) -> Iterator[Any]:
         """Return what iterates over the stream that an answer has opened."""

@@ -135,6 +135,8 @@ class Daemon(Addressed, Hooks):
         self._service: Service | NetworkLoop | None = None
         self._lock = threading.RLock()  # a signal handler may close the daemon at any moment
         self._closed = False
+        self._is_new = True  # no request loop has begun yet
+        self._is_unwanted = False  # and none is to: it was shut down before
         self.serving: dict[int, Serving] = {}
         """What is set up for each connection, by the id of its session."""
         self.single = Instances(threading.RLock)
@@ -286,6 +288,10 @@ class Daemon(Addressed, Hooks):
                 raise DaemonError("this daemon is closed; make a new one")
             if self._service is not None:
                 raise DaemonError("the request loop of this daemon runs already")
+            self._is_new = False
+            if self._is_unwanted:
+                self._is_unwanted = False
+                return
             if self._listening is not None:
                 service: Service | NetworkLoop = self._listening.claim()
             else:
@@ -391,10 +397,13 @@ class Daemon(Addressed, Hooks):
     def shutdown(self) -> None:
         """Make the request loop end; returns at once. Any thread, and inside of a call too.
 
-        A call that runs finishes, if that takes no longer than five seconds, and its answer is
-        sent. Clients are told. A user's connected socket stays open.
+        If no loop has begun yet, the first one ends as soon as it begins: it may be about to, in
+        another thread. A call that runs finishes, if that takes no longer than five seconds, and
+        its answer is sent. Clients are told. A user's connected socket stays open.
         """
-        service = self._service
+        with self._lock:
+            service = self._service
+            self._is_unwanted = service is None and self._is_new
         if service is not None:
             service.stop()
 

@@ -202,7 +202,9 @@ class Service(Serving):
 
         daemon = self.daemon
         if error.dialect is None or error.dialect not in daemon.settings.DIALECTS:
-            raise error
+            self.session.turn_down(error)
+            refused = self.session.broken(error)
+            raise refused
         session = reopen_session(self.session, daemon.settings, error.dialect, b"")
         session.codecs.accept(daemon.accepted)
         if not session.channel.owned:

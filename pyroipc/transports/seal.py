@@ -72,6 +72,9 @@ MAC_BYTES = 32
 _HELLO_BYTES = len(PREAMBLE) + NONCE_BYTES
 _ANSWER_BYTES = _HELLO_BYTES + MAC_BYTES
 _RECORD_ROOM = 4 + RECORD_BYTES + MAC_BYTES
+_PYRO4_HEADER_BYTES = 24
+_REFUSAL_BYTES = 1024
+"""So much of a refusal is waited for."""
 _CONFIRM = b"pyroipc 1 confirm"
 _CLIENT_TO_SERVER = b"pyroipc 1 client to server"
 _SERVER_TO_CLIENT = b"pyroipc 1 server to client"
@@ -88,8 +91,9 @@ class SealCoat(Coat):
         server_side: whether this is the end that was connected to.
         refusal: for a server: raw bytes for a client that uses no key, or what makes them of how
             it began.
-        unsealed: for a server: a client that begins like this signs its messages in another way.
-            Its bytes are given on as they are; whoever reads them checks that.
+        unsealed: how a Pyro4 begins, which signs its messages in another way. A server gives the
+            bytes of such a client on as they are; whoever reads them checks the signatures. A
+            client refuses such a server, but not before all is there that it has to say.
 
     Raises:
         SecurityError: the key is empty.
@@ -141,6 +145,11 @@ class SealCoat(Coat):
             self.outgoing = PREAMBLE + self._nonce
 
     @property
+    def key(self) -> bytes:
+        """The common key."""
+        return self._key
+
+    @property
     def head(self) -> bytes:
         """What has arrived and was not used: after a refusal, how the peer began."""
         return self._buffer[self._used :]
@@ -185,7 +194,7 @@ class SealCoat(Coat):
             ConnectionClosedError: the stream ended.
         """
         head = self._buffer
-        unsealed = self._unsealed
+        unsealed = self._unsealed if self._server_side else b""
         if unsealed and head[: len(unsealed)] == unsealed:
             self._is_open = self.handshake_done = True
             return True
@@ -237,9 +246,18 @@ class SealCoat(Coat):
                 f"the client uses no HMAC key, which this server requires: it sent {head[:16]!r}"
             )
         reason = native_goodbye(head, ended=self._cut)
-        if reason is None:
+        if reason is None or not (self._cut or self._is_whole(head)):
             return False
         raise SecurityError(f"the server uses no HMAC key{reason or f': it sent {head[:16]!r}'}")
+
+    def _is_whole(self, head: bytes) -> bool:
+        """Say whether more belongs to the refusal of a Pyro4, by the sizes in its header."""
+        if not self._unsealed or not self._unsealed.startswith(head[: len(self._unsealed)]):
+            return True
+        if len(head) < _PYRO4_HEADER_BYTES:
+            return False
+        rest = int.from_bytes(head[12:16], "big") + int.from_bytes(head[18:20], "big")
+        return len(head) >= min(_PYRO4_HEADER_BYTES + rest, _REFUSAL_BYTES)
 
     def _cut_in_handshake(self) -> str:
         if self._server_side:

@@ -149,6 +149,14 @@ def is_pyro(head: bytes | bytearray) -> bool:
     return head[:4] == MAGIC and (len(head) == 4 or head[4] not in (_OURS, _SEALED))
 
 
+def may_begin(signature: bytes, head: bytes | bytearray) -> bool:
+    """Say whether a frame that begins like this can be of the dialect with this signature.
+
+    Five bytes of another dialect can be, too: with one more it is known which of them it is.
+    """
+    return signature.startswith(head[:HEAD_BYTES]) or (len(head) == 5 and is_pyro(head))
+
+
 def version_of(head: bytes | bytearray) -> int | None:
     """Return the version of Pyro's protocol that a stream begins with; None: it is none of it."""
     if len(head) < HEAD_BYTES or not is_pyro(head):

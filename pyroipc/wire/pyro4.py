@@ -44,7 +44,16 @@ import marshal  # noqa: TID251 - writes one text, reads nothing
 import struct
 
 from pyroipc.errors import MessageTooLargeError, ProtocolError, SecurityError
-from pyroipc.wire.dialect import MAGIC, PYRO4, VERSIONS, OtherDialectError, named, version_of
+from pyroipc.wire.dialect import (
+    MAGIC,
+    PYRO4,
+    SIGNATURES,
+    VERSIONS,
+    OtherDialectError,
+    may_begin,
+    named,
+    version_of,
+)
 from pyroipc.wire.message import (
     BATCH,
     BLOB,
@@ -60,6 +69,7 @@ from pyroipc.wire.native import join
 from pyroipc.wire.pyro_layout import (
     CONNECTFAIL,
     FlagTable,
+    check_correlation,
     check_sizes,
     kind_of,
     read_annotations,
@@ -87,7 +97,7 @@ SERIALIZERS: Mapping[int, str] = {
     7: "cloudpickle",
 }
 """The serializers by the ids that they have here."""
-_SIGNATURE = MAGIC + VERSION.to_bytes(2, "big")
+_SIGNATURE = SIGNATURES[PYRO4]
 _HEADER = struct.Struct(">4sHHHHiHHHH")
 _ANNOTATION = struct.Struct(">4sH")
 _CHECK = 0x34E9
@@ -146,11 +156,12 @@ class _Layout:
             raise ProtocolError("header checksum mismatch")
         if payload_bytes < 0:
             raise ProtocolError(f"a message of {payload_bytes} bytes")
-        self._kind, more = kind_of(message_type, serving=serving)
-        self._flags = _FLAGS.ours(flags) | more
+        self._kind = kind_of(message_type, serving=serving)
+        self._flags = _FLAGS.ours(message_type, flags)
         self._key = key
         self.total = HEADER_BYTES + self._annotations_bytes + payload_bytes
-        check_sizes(self._annotations_bytes, payload_bytes, self.total, limits)
+        sizes = self._annotations_bytes, payload_bytes, self.total
+        check_sizes(sizes, limits, self._kind, self._serializer_id, self._flags, self._request_id)
 
     def read_table(self, head: memoryview, limits: Limits) -> None:
         """Do nothing: there is none."""
@@ -160,7 +171,7 @@ class _Layout:
 
         Raises:
             ProtocolError: its annotations make no sense.
-            SecurityError: it is not signed with our key.
+            SecurityError: it is not signed with our key, or signed although we have none.
         """
         payload_start = HEADER_BYTES + self._annotations_bytes
         payload = frame[payload_start:]
@@ -169,9 +180,8 @@ class _Layout:
         correlation = annotations.pop("CORR", None)
         correlation_id = None
         if correlation is not None:
-            if len(correlation) != 16:
-                raise ProtocolError(f"a correlation id of {len(correlation)} bytes")
             correlation_id = bytes(correlation)
+            check_correlation(correlation_id)
         if not annotations and correlation_id is None:
             return Message(self._kind, self._serializer_id, self._flags, self._request_id, payload)
         return FullMessage(
@@ -234,9 +244,14 @@ class Pyro4:
         self._serving = serving
         self._key = key
 
+    @property
+    def mirrored(self) -> Pyro4:
+        """What the other end of the connection is."""
+        return Pyro4(serving=not self._serving, key=self._key)
+
     def may_be_ours(self, head: bytearray) -> bool:
         """Say whether these first bytes of a frame can be of this dialect."""
-        return _SIGNATURE.startswith(head[: len(_SIGNATURE)])
+        return may_begin(_SIGNATURE, head)
 
     def foreign(self, head: bytes) -> ProtocolError:
         """Return the error that says what such bytes are."""
@@ -269,22 +284,18 @@ class Pyro4:
         Raises:
             MessageTooLargeError: the payload has more than 2 GiB, or all annotations together
                 have more than 64 KiB.
-            ProtocolError: an annotation id is not four ASCII characters.
+            ProtocolError: an annotation id is not four ASCII characters, or a correlation id not
+                16 bytes.
         """
         values = dict(annotations or {})
+        check_correlation(correlation_id)
         if correlation_id is not None:
             values["CORR"] = correlation_id
         if self._key:
             values["HMAC"] = _signature(self._key, payload, values)
-        theirs = _FLAGS.theirs(flags | (ERROR if flags & STREAM else 0))
         message_type = type_of(kind, flags)
+        theirs = _FLAGS.theirs(message_type, flags)
         return _frame(message_type, VERSION, theirs, request_id, serializer_id, values, payload)
-
-    def encode_failure(self, text: str, request_id: int = 0) -> bytes:
-        """Encode that a client is not let in; signed, so that one with a key believes it."""
-        payload = marshal.dumps(text)
-        values = {"HMAC": _signature(self._key, payload, {})} if self._key else {}
-        return b"".join(_frame(CONNECTFAIL, VERSION, 0, request_id, 3, values, payload))
 
 
 def _frame(

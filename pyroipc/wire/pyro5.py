@@ -38,7 +38,16 @@ import marshal  # noqa: TID251 - writes one text, reads nothing
 import struct
 
 from pyroipc.errors import MessageTooLargeError, ProtocolError
-from pyroipc.wire.dialect import MAGIC, PYRO5, VERSIONS, OtherDialectError, named, version_of
+from pyroipc.wire.dialect import (
+    MAGIC,
+    PYRO5,
+    SIGNATURES,
+    VERSIONS,
+    OtherDialectError,
+    may_begin,
+    named,
+    version_of,
+)
 from pyroipc.wire.message import (
     BATCH,
     BLOB,
@@ -54,6 +63,7 @@ from pyroipc.wire.native import join
 from pyroipc.wire.pyro_layout import (
     CONNECTFAIL,
     FlagTable,
+    check_correlation,
     check_sizes,
     kind_of,
     read_annotations,
@@ -73,7 +83,7 @@ VERSION = VERSIONS[PYRO5]
 HEADER_BYTES = 40
 SERIALIZERS: Mapping[int, str] = {1: "serpent", 2: "marshal", 3: "json", 4: "msgpack"}
 """The serializers by the ids that they have here."""
-_SIGNATURE = MAGIC + VERSION.to_bytes(2, "big")
+_SIGNATURE = SIGNATURES[PYRO5]
 _HEADER = struct.Struct(">4sHBBHHII16sHH")
 _ANNOTATION = struct.Struct(">4sI")
 _CHECK = 0x4DC5
@@ -122,10 +132,11 @@ class _Layout:
         ) = _HEADER.unpack_from(head)
         if check != _CHECK:
             raise ProtocolError("invalid message or protocol version")
-        self._kind, more = kind_of(message_type, serving=serving)
-        self._flags = _FLAGS.ours(flags) | more
+        self._kind = kind_of(message_type, serving=serving)
+        self._flags = _FLAGS.ours(message_type, flags)
         self.total = HEADER_BYTES + self._annotations_bytes + payload_bytes
-        check_sizes(self._annotations_bytes, payload_bytes, self.total, limits)
+        sizes = self._annotations_bytes, payload_bytes, self.total
+        check_sizes(sizes, limits, self._kind, self._serializer_id, self._flags, self._request_id)
 
     def read_table(self, head: memoryview, limits: Limits) -> None:
         """Do nothing: there is none."""
@@ -169,9 +180,14 @@ class Pyro5:
     def __init__(self, *, serving: bool) -> None:
         self._serving = serving
 
+    @property
+    def mirrored(self) -> Pyro5:
+        """What the other end of the connection is."""
+        return Pyro5(serving=not self._serving)
+
     def may_be_ours(self, head: bytearray) -> bool:
         """Say whether these first bytes of a frame can be of this dialect."""
-        return _SIGNATURE.startswith(head[: len(_SIGNATURE)])
+        return may_begin(_SIGNATURE, head)
 
     def foreign(self, head: bytes) -> ProtocolError:
         """Return the error that says what such bytes are."""
@@ -203,8 +219,10 @@ class Pyro5:
 
         Raises:
             MessageTooLargeError: it is larger than a frame of this dialect can be.
-            ProtocolError: an annotation id is not four ASCII characters.
+            ProtocolError: an annotation id is not four ASCII characters, or a correlation id not
+                16 bytes.
         """
+        check_correlation(correlation_id)
         pieces, annotations_bytes = write_annotations((annotations or {}).items(), _ANNOTATION)
         n_bytes = len(payload)
         if max(n_bytes, annotations_bytes) > _MAX_BYTES:
@@ -212,13 +230,13 @@ class Pyro5:
                 f"message of {n_bytes} bytes: Pyro5's protocol has no room for more than "
                 f"{_MAX_BYTES}; send it in parts, as an iterator"
             )
-        theirs = _FLAGS.theirs(flags | (ERROR if flags & STREAM else 0))
-        if correlation_id is not None:
-            theirs |= 0x40
+        message_type = type_of(kind, flags)
+        has_correlation = CORRELATION if correlation_id is not None else 0
+        theirs = _FLAGS.theirs(message_type, flags & ~CORRELATION | has_correlation)
         head = _HEADER.pack(
             MAGIC,
             VERSION,
-            type_of(kind, flags),
+            message_type,
             serializer_id,
             theirs,
             request_id & 0xFFFF,

@@ -24,14 +24,21 @@ import struct
 
 from pyroipc.errors import MessageTooLargeError, ProtocolError
 from pyroipc.wire.message import (
+    BATCH,
+    BLOB,
+    COMPRESSED,
+    CORRELATION,
     ERROR,
     INTRODUCTION,
+    METADATA,
+    ONEWAY,
     PING,
     PONG,
     REQUEST,
     RESPONSE,
     STREAM,
     WELCOME,
+    Message,
 )
 
 TYPE_CHECKING = False
@@ -44,15 +51,24 @@ CONNECT, CONNECTOK, CONNECTFAIL, INVOKE, RESULT, PING_TYPE = range(1, 7)
 MARSHAL_TEXT = "marshal"
 _SERVED = {CONNECT: REQUEST, INVOKE: REQUEST, PING_TYPE: PING}
 _ANSWERED = {CONNECTOK: WELCOME, CONNECTFAIL: WELCOME, RESULT: RESPONSE, PING_TYPE: PONG}
-_INTRODUCTIONS = {
+_IMPLIED = {
     CONNECT: INTRODUCTION,
     CONNECTOK: INTRODUCTION,
     CONNECTFAIL: INTRODUCTION | ERROR,
 }
+_MEANT = {
+    CONNECT: COMPRESSED | METADATA | CORRELATION,
+    CONNECTOK: COMPRESSED | METADATA | CORRELATION,
+    CONNECTFAIL: COMPRESSED | CORRELATION,
+    INVOKE: ONEWAY | BATCH | BLOB | COMPRESSED | CORRELATION,
+    RESULT: ERROR | BATCH | STREAM | COMPRESSED | CORRELATION,
+    PING_TYPE: CORRELATION,
+}
+"""The flags that mean something in a message of a type; others are ignored, as Pyro does."""
 
 
-def kind_of(message_type: int, *, serving: bool) -> tuple[int, int]:
-    """Return the kind of a message, and flags that its type stands for.
+def kind_of(message_type: int, *, serving: bool) -> int:
+    """Return the kind of a message.
 
     Raises:
         ProtocolError: this end is never sent such a message.
@@ -60,7 +76,7 @@ def kind_of(message_type: int, *, serving: bool) -> tuple[int, int]:
     kind = (_SERVED if serving else _ANSWERED).get(message_type)
     if kind is None:
         raise ProtocolError(f"invalid msg type {message_type} received")
-    return kind, _INTRODUCTIONS.get(message_type, 0)
+    return kind
 
 
 def type_of(kind: int, flags: int) -> int:
@@ -83,22 +99,30 @@ class FlagTable:
 
     def __init__(self, pairs: Mapping[int, int]) -> None:
         self._pairs = tuple(pairs.items())
-        self._ours = {theirs: self._translated(theirs) for theirs in range(128)}
+        self._ours = {
+            message_type: [self._translated(message_type, theirs) for theirs in range(128)]
+            for message_type in _MEANT
+        }
 
-    def _translated(self, theirs: int) -> int:
+    def _translated(self, message_type: int, theirs: int) -> int:
         ours = 0
         for theirs_bit, ours_bit in self._pairs:
             if theirs & theirs_bit:
                 ours |= ours_bit
         # The result that opens a stream is an exception for clients that know no streams.
-        return ours & ~ERROR if ours & STREAM else ours
+        if ours & STREAM:
+            ours &= ~ERROR
+        return ours & _MEANT[message_type] | _IMPLIED.get(message_type, 0)
 
-    def ours(self, theirs: int) -> int:
-        """Return our flags; those that nobody knows are ignored, as Pyro does."""
-        return self._ours[theirs & 0x7F]
+    def ours(self, message_type: int, theirs: int) -> int:
+        """Return our flags of a message, those included that its type stands for."""
+        return self._ours[message_type][theirs & 0x7F]
 
-    def theirs(self, ours: int) -> int:
+    def theirs(self, message_type: int, ours: int) -> int:
         """Return the flags of the dialect."""
+        ours &= _MEANT[message_type]
+        if ours & STREAM:
+            ours |= ERROR
         theirs = 0
         for theirs_bit, ours_bit in self._pairs:
             if ours & ours_bit:
@@ -106,17 +130,45 @@ class FlagTable:
         return theirs
 
 
-def check_sizes(annotations_bytes: int, payload_bytes: int, total: int, limits: Limits) -> None:
+def check_sizes(sizes: tuple[int, int, int], limits: Limits, *head: int) -> None:
     """Refuse a frame that is larger than allowed.
+
+    Args:
+        sizes: of the annotations, of the payload, of the frame.
+        limits: what is allowed.
+        head: kind, serializer id, flags and request id of the frame; they go with the error, so
+            that whoever sent it can be told (:func:`refused_frame`).
 
     Raises:
         MessageTooLargeError: it is.
     """
+    annotations_bytes, payload_bytes, total = sizes
     if total > limits.message_bytes:
-        raise MessageTooLargeError(
+        error = MessageTooLargeError(
             f"message too large ({annotations_bytes + payload_bytes}, "
             f"max={limits.message_bytes}): {limits.setting} raises this limit"
         )
+        vars(error)["frame"] = Message(*head, b"")
+        raise error
+
+
+def refused_frame(error: Exception) -> Message | None:
+    """Return the frame, without its payload, that an error says is too large; None: none.
+
+    The error tells it once: what it has as attributes would go to the peer.
+    """
+    frame: Message | None = vars(error).pop("frame", None)
+    return frame
+
+
+def check_correlation(correlation_id: bytes | None) -> None:
+    """Refuse a correlation id that is none.
+
+    Raises:
+        ProtocolError: it has not 16 bytes.
+    """
+    if correlation_id is not None and len(correlation_id) != 16:
+        raise ProtocolError(f"a correlation id has 16 bytes, not {len(correlation_id)}")
 
 
 def read_annotations(area: memoryview, header: struct.Struct) -> dict[str, Buffer]:

@@ -89,11 +89,11 @@ def serving(library, daemons=None, settings=None, **options):
 
 
 class Player:
-    """A program that plays the client, with a library."""
+    """A program that plays the client, with a library; it inherits ``pass_fds``."""
 
-    def __init__(self, library):
+    def __init__(self, library, pass_fds=()):
         self.library = library
-        self._process = _start("work", library, library=library)
+        self._process = _start("work", library, library=library, pass_fds=pass_fds)
 
     def play(self, name, *args, **kwargs):
         """Have it run a scenario; return what that returns."""
@@ -129,6 +129,16 @@ class OwnPlayer:
 
     def end(self):
         """Do nothing."""
+
+
+@contextlib.contextmanager
+def playing(library, *pass_fds):
+    """Run a client of a test's own."""
+    player = Player(library, pass_fds)
+    try:
+        yield player
+    finally:
+        player.end()
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from pyroipc.errors import SecurityError, SerializeError
 from pyroipc.protocol.pyro_calls import PyroCodec
 from pyroipc.protocol.remote_errors import dump_error
 from pyroipc.serializers import table
+from pyroipc.serializers.exceptions import safe_text
 from pyroipc.wire.message import ERROR, INTRODUCTION, RESPONSE, WELCOME
 
 TYPE_CHECKING = False
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from pyroipc.wire.pyro5 import Pyro5
 
 _MARSHAL = "marshal"
+_REASON_MAX = 10_000
+"""So many characters of why a client is not let in are sent, and read."""
+_READ_BY = {"cloudpickle": "pickle", "dill": "pickle"}
+"""In place of formats that a stranger shall not have us import: theirs read this one, too."""
 
 
 class PyroCodecs(Codecs):
@@ -139,26 +144,30 @@ class PyroCodecs(Codecs):
             f"serializer {name!r} is refused, whatever SERIALIZERS_ACCEPTED says: what it loads "
             f"can run code, and the peer is not verified local ({self._peer.reason}). Use "
             "serpent, json or msgpack (config.SERIALIZER, proxy._pyroSerializer), or connect over "
-            "a unix socket or a socket pair; between two ends of pyroipc those three also keep tuples, "
-            "sets and dataclasses"
+            "a unix socket or a socket pair; between two ends of pyroipc those three also keep "
+            "tuples, sets and dataclasses"
         )
 
     def refusal(self, message: Message, error: BaseException) -> Encoded:
         """Encode the answer to a request that cannot be answered with its serializer.
 
-        The answer uses it all the same, for the client reads nothing else: to write is safe.
+        The answer uses it all the same, for the client reads nothing else: to write is safe. It is
+        no more accepted after that.
         """
         if message.flags & INTRODUCTION:
-            return self.failure(str(error), message.request_id)
-        codec = self.by_key.get(message.serializer_id)
+            return self.failure(safe_text(error), message.request_id)
+        number = message.serializer_id
+        codec = self.by_key.get(number)
         if codec is None:
+            name = self._dialect.serializers.get(number, "")
             try:
-                codec = self._make(self._dialect.serializers.get(message.serializer_id, ""))
+                codec = self._make(_READ_BY.get(name, name))
             except SerializeError:  # nobody knows it here
-                codec = self.get("serpent")
+                codec = self._make("serpent")
+                number = codec.serializer_id
         return self._dialect.encode(
             RESPONSE,
-            codec.serializer_id,
+            number,
             ERROR,
             message.request_id,
             dump_error(error, codec.serializer),
@@ -174,6 +183,7 @@ class PyroCodecs(Codecs):
             request_id: of its introduction.
             serializer_id: that of the introduction, if it is accepted.
         """
+        text = safe_text(text)[:_REASON_MAX]
         codec = None if serializer_id is None else self.by_key.get(serializer_id)
         if codec is None:
             from pyroipc.serializers.marshal_reader import write
@@ -184,18 +194,27 @@ class PyroCodecs(Codecs):
         flags = ERROR | INTRODUCTION
         return self._dialect.encode(WELCOME, number, flags, request_id, payload)
 
-    def read_failure(self, message: Message) -> str:
+    def read_failure(self, message: Message, codec: CallCodec) -> str:
         """Read why this end is not let in.
+
+        Args:
+            message: the refusal, which is unpacked.
+            codec: that of this end. Nothing else is read, but marshal by a reader of our own.
 
         Raises:
             SerializeError: it cannot be read.
         """
-        name = self._dialect.serializers.get(message.serializer_id, "")
-        if name == _MARSHAL:
+        if self._dialect.serializers.get(message.serializer_id) == _MARSHAL:
             from pyroipc.serializers.marshal_reader import read
 
-            return str(read(message.payload))
-        if name not in self.accepted and name not in self.by_key:
+            text = read(message.payload)
+        elif message.serializer_id == codec.serializer_id:
+            try:
+                text = codec.loads(message.payload)
+            except Exception as failure:
+                raise codec.load_failed(failure) from failure
+        else:
+            text = None
+        if not isinstance(text, str):
             raise SerializeError("the server refuses the connection, but says so unreadably")
-        codec = self.get(name)
-        return str(codec.loads(message.payload))
+        return text[:_REASON_MAX]

@@ -3,11 +3,15 @@
 Whoever does not know speaks the native one. A daemon of Pyro refuses that, and its refusal begins
 with the version of its own protocol. What was found out is remembered for the address, until
 connecting there fails.
+
+With an HMAC key the refusal of a Pyro4 is believed only if that key has signed it, and what was
+found out without that key does not count. Its signatures protect less than ours, so that an
+attacker in between would like nothing better than two ends of ours that use them.
 """
 
 from __future__ import annotations
 
-from pyroipc.errors import VersionMismatchError
+from pyroipc.errors import ProtocolError, SecurityError, VersionMismatchError
 from pyroipc.wire.dialect import NAMES, NATIVE, VERSIONS
 
 TYPE_CHECKING = False
@@ -19,7 +23,9 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """Find out."""
 _KNOWN_MAX = 1000
-_known: dict[str, str] = {}
+_known: dict[str, tuple[str, bytes]] = {}  # by location: the dialect, and the key it was proven by
+_REFUSAL = "invalid data or unsupported protocol version"
+"""What a Pyro4 says to whoever speaks another dialect. No daemon of ours ever signs that."""
 
 
 def chosen(dialect: str | None, settings: Settings) -> str:
@@ -34,13 +40,24 @@ def chosen(dialect: str | None, settings: Settings) -> str:
     return found
 
 
-def first_guess(location: Location) -> str:
-    """Return the dialect to begin with at an address."""
-    return _known.get(str(location), NATIVE)
+def first_guess(location: Location, hmac_key: bytes = b"") -> str:
+    """Return the dialect to begin with at an address.
+
+    Args:
+        location: the address.
+        hmac_key: what both ends have to know; empty: nothing.
+    """
+    dialect, key = _known.get(str(location), (NATIVE, hmac_key))
+    return dialect if key == hmac_key else NATIVE
 
 
-def learn(location: Location, error: OtherDialectError) -> str:
+def learn(location: Location, error: OtherDialectError, hmac_key: bytes = b"") -> str:
     """Return the dialect that a daemon speaks, according to its refusal; remember it.
+
+    Args:
+        location: of the daemon.
+        error: says what it speaks.
+        hmac_key: what has signed the refusal; empty: nothing.
 
     Raises:
         VersionMismatchError: nobody here speaks that version of it.
@@ -53,8 +70,52 @@ def learn(location: Location, error: OtherDialectError) -> str:
         ) from None
     if len(_known) >= _KNOWN_MAX:
         _known.pop(next(iter(_known)), None)
-    _known[str(location)] = dialect
+    _known[str(location)] = dialect, hmac_key
     return dialect
+
+
+def check_signed(refusal: bytes, hmac_key: bytes) -> None:
+    """Refuse to believe that a daemon is Pyro4 unless it has the key.
+
+    Args:
+        refusal: how it has answered to the native dialect.
+        hmac_key: what both ends have to know.
+
+    Raises:
+        SecurityError: it does not show that it has the key.
+    """
+    problem = _doubt(refusal, hmac_key)
+    if problem:
+        raise SecurityError(
+            f"the daemon answers as a Pyro4 does, but {problem}. If it is one, and has the same "
+            "HMAC key, say so: dialect='pyro4', or the setting DIALECT"
+        )
+
+
+def _doubt(refusal: bytes, hmac_key: bytes) -> str:
+    """Return why a refusal does not prove that its sender is a Pyro4 with the key; "": it does."""
+    from pyroipc.serializers.marshal_reader import read
+    from pyroipc.wire.message import BEFORE_HELLO, ERROR, INTRODUCTION, WELCOME
+    from pyroipc.wire.native import Decoder
+    from pyroipc.wire.pyro4 import Pyro4
+
+    decoder = Decoder(BEFORE_HELLO)
+    decoder.speak(Pyro4(serving=False, key=hmac_key))
+    room = decoder.get_buffer()
+    decoder.received = n_bytes = min(len(refusal), len(room))
+    room[:n_bytes] = refusal[:n_bytes]
+    try:
+        message = decoder.advance()
+        if message is None:
+            return "says no more"
+        if (message.kind, message.flags) != (WELCOME, ERROR | INTRODUCTION):
+            return "in no way that one would"
+        text = read(message.payload)
+    except SecurityError as error:
+        return f"is not known to have the key: {error}"
+    except ProtocolError as error:
+        return f"makes no sense: {error}"
+    return "" if text == _REFUSAL else f"says something else: {text!r:.500}"
 
 
 def forget(location: Location) -> None:

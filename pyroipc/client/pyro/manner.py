@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _URI_CLASSES = {"Pyro5": "Pyro5.core.URI", "Pyro4": "Pyro4.core.URI"}
 _PROXY_CLASSES = {"Pyro5": "Pyro5.client.Proxy", "Pyro4": "Pyro4.core.Proxy"}
 _KEY_PREFIX = "b64:"
+_MARSHAL = "marshal"
+"""Only used where it is named at this end: :mod:`pyroipc.client.pyro.codecs`."""
 
 
 class PyroManner:
@@ -150,7 +152,7 @@ def read_proxy(name: str, data: Mapping[str, Any]) -> Any:
             raise SerializeError(f"this is not the state of a {name}")
     proxy = references.make_address_proxy(str(uri))
     proxy._pyroHandshake = handshake  # noqa: SLF001
-    if serializer in table.names():
+    if serializer in table.names() and serializer != _MARSHAL:
         proxy._pyroSerializer = serializer  # noqa: SLF001
     if key:
         proxy._pyroHmacKey = _key_of(key)  # noqa: SLF001

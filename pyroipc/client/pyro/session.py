@@ -11,12 +11,13 @@ introduction stands for the hello.
 
 from __future__ import annotations
 
-from itertools import count, repeat
+from itertools import count, islice, repeat
 from operator import and_
 from time import monotonic
 
 from pyroipc.client.pyro.codecs import PyroCodecs
 from pyroipc.client.pyro.manner import PyroManner
+from pyroipc.client.requests import fetch
 from pyroipc.client.session import Session
 from pyroipc.errors import (
     CommunicationError,
@@ -34,11 +35,13 @@ from pyroipc.wire.message import (
     ERROR,
     INTRODUCTION,
     METADATA,
+    ONEWAY,
     PING,
     PONG,
     REQUEST,
     WELCOME,
 )
+from pyroipc.wire.pyro_layout import refused_frame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,6 +137,26 @@ class PyroSession(Session):
         """Whether a client introduces itself before it calls."""
         return self._introduces
 
+    def next_id(self) -> int:
+        """Return the id of a new request: a sequence number that nothing waits for.
+
+        There are so few of them that one comes again while its answer may still be on its way.
+
+        Raises:
+            CommunicationError: all of them are in use.
+        """
+        for number in islice(self.ids, _SEQUENCE_MASK + 1):
+            abandoned = self._abandoned
+            if not (
+                number in self.waiters
+                or number in self.sinks
+                or (abandoned is not None and number in abandoned)
+            ):
+                return number
+        raise CommunicationError(
+            f"{_SEQUENCE_MASK + 1} calls over this connection were not answered; no number is left"
+        )
+
     # --- the beginning ---------------------------------------------------------------------------
 
     def listen(self) -> None:
@@ -168,18 +191,19 @@ class PyroSession(Session):
     def introduce(
         self,
         codec: CallCodec,
-        object_id: str,
-        handshake: Any,
+        facts: dict[str, Any],
         annotations: Mapping[str, Buffer],
+        correlation_id: bytes | None,
         deadline: float | None,
-    ) -> Any:
-        """Introduce a client; return what the server answers.
+    ) -> tuple[Any, Message]:
+        """Introduce a client; return what the server answers, and the message that it came in.
 
         Args:
             codec: that of the client.
-            object_id: the object that it is about to call.
-            handshake: for the server to look at.
+            facts: ``object``, the id of what it is about to call, and ``handshake``, for the
+                server to look at.
             annotations: to go with it.
+            correlation_id: of the call that it is made for.
             deadline: absolute, by the monotonic clock.
 
         Raises:
@@ -188,10 +212,17 @@ class PyroSession(Session):
             ProtocolError: it answers nonsense, or speaks another dialect.
             TimeoutError: it does not answer in time.
         """
-        payload = codec.dumps({"handshake": handshake, "object": object_id})
+        self.decoder.limits = self._limits  # this end has chosen its peer
+        payload = codec.dumps(facts)
         flags, packed = codec.compressed(INTRODUCTION | METADATA, payload)
         data = self._pyro.encode(
-            REQUEST, codec.serializer_id, flags, _INTRODUCTION_ID, packed, annotations or None
+            REQUEST,
+            codec.serializer_id,
+            flags,
+            _INTRODUCTION_ID,
+            packed,
+            annotations or None,
+            correlation_id,
         )
         if self._handshake_seconds is not None and deadline is None:
             deadline = monotonic() + self._handshake_seconds
@@ -203,26 +234,53 @@ class PyroSession(Session):
             ) from None
         if message.kind != WELCOME:
             raise self.broken(ProtocolError(f"the peer answers an introduction with {message!r}"))
-        if message.flags & ERROR:
-            raise CommunicationError(f"connection rejected: {self._why_not(message)}")
-        if message.serializer_id != codec.serializer_id:
-            raise ProtocolError(f"invalid serializer in response: {message.serializer_id}")
         if message.flags & COMPRESSED:
             codec.unpack(message)
+        if message.flags & ERROR:
+            raise CommunicationError(f"connection rejected: {self._why_not(message, codec)}")
+        if message.serializer_id != codec.serializer_id:
+            raise ProtocolError(f"invalid serializer in response: {message.serializer_id}")
         try:
             answer = codec.loads(message.payload)
         except Exception as failure:
             raise codec.load_failed(failure) from failure
         self.welcome()
-        return answer
+        return answer, message
 
-    def _why_not(self, message: Message) -> str:
+    def _why_not(self, message: Message, codec: CallCodec) -> str:
         codecs = self.codecs
         assert isinstance(codecs, PyroCodecs)
         try:
-            return codecs.read_failure(message)
+            return codecs.read_failure(message, codec)
         except PyroError as error:
             return f"({error})"
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def exchange(self, request_id: int, data: Encoded, deadline: float | None) -> Message:
+        """Send a message and wait for its answer.
+
+        A server that is Pyro says no goodbye when it lets a client go that was idle, or ends. So
+        whether the stream has ended is looked at before anything is sent: then it is certain that
+        the call has not begun, and it is made over a new connection.
+
+        Raises:
+            ConnectionClosedError, ProtocolError: the connection is of no more use.
+            TimeoutError: the deadline passed; the connection stays in step.
+        """
+        if self._introduces and self.is_open:
+            fetch(self)
+            self.check()
+        return super().exchange(request_id, data, deadline)
+
+    def note_failure(self, error: Exception) -> None:
+        """Close the connection, if the server does that now: then the next call finds it closed.
+
+        Pyro does so behind an exception that has to do with communication or security.
+        """
+        if isinstance(error, CommunicationError | SecurityError) and self._introduces:
+            if not self.waiters and not self.lead.locked():
+                self.hang_up()
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -238,23 +296,25 @@ class PyroSession(Session):
             self._fail_calls(ConnectionClosedError(f"this end left the conversation: {reason}"))
 
     def _tell_why(self, error: PyroError) -> None:
-        """Tell a client that has not been let in yet why it is not."""
-        if self.peer_hello is not None or not self.is_served or self.is_over:
+        """Tell a client why its connection is given up, as far as it can read that.
+
+        That is so while it waits to be let in, or for the answer to a request that is too large.
+        """
+        frame = refused_frame(error)
+        if not self.is_served or self.is_over:
             return
         if isinstance(error, OtherDialectError) and error.version is not None:
             super()._tell_why(error)
             return
         codecs = self.codecs
         assert isinstance(codecs, PyroCodecs)
-        data = codecs.failure(str(error)[:1000], _INTRODUCTION_ID)
-        if self.sending.acquire(blocking=False):
-            try:
-                parts = (data,) if isinstance(data, bytes) else data
-                self.channel.send_parts(parts, monotonic())
-            except (ConnectionClosedError, TimeoutError, SecurityError):
-                pass
-            finally:
-                self.sending.release()
+        if self.peer_hello is None:
+            data = codecs.failure(str(error)[:1000], _INTRODUCTION_ID)
+        elif frame is not None and not frame.flags & ONEWAY:
+            data = codecs.refusal(frame, error)
+        else:
+            return
+        self._say_last(data)
 
     # --- what arrives ----------------------------------------------------------------------------
 

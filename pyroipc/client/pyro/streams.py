@@ -87,7 +87,7 @@ class PulledIterator:
             if self._proxy._pyroConnection is None:  # noqa: SLF001 - as for all in this package
                 raise ConnectionClosedError("the proxy for this stream result has been closed")
             try:
-                return self._call("get_next_stream_item")
+                return self._fetch()
             except CommunicationError:
                 raise
             except PyroError as error:
@@ -99,9 +99,9 @@ class PulledIterator:
                     self._end()
                 raise
 
-    def _call(self, member: str, flags: int = 0) -> Any:
+    def _fetch(self) -> Any:
         return self._proxy._pyroInvoke(  # noqa: SLF001
-            member, [self._stream_id], {}, flags, DAEMON_NAME
+            "get_next_stream_item", [self._stream_id], {}, 0, DAEMON_NAME
         )
 
     def _end(self) -> None:
@@ -112,10 +112,7 @@ class PulledIterator:
         """Close the remote iterator; what cannot be said to the server is not said."""
         if not self._is_over:
             self._end()
-            try:
-                self._call("close_stream", ONEWAY)
-            except PyroError:
-                pass  # it drops the stream by itself
+            _close(self._proxy, self._stream_id)
 
     def __enter__(self) -> Self:
         return self
@@ -134,7 +131,7 @@ class PulledIterator:
 
 
 def _close(proxy: Proxy[Any], stream_id: str) -> None:
-    """Close a stream that was dropped, if its connection still stands."""
+    """Close a stream, if its connection still stands; else the server drops it by itself."""
     if proxy._pyroConnection is not None:  # noqa: SLF001
         try:
             proxy._pyroInvoke("close_stream", [stream_id], {}, ONEWAY, DAEMON_NAME)  # noqa: SLF001

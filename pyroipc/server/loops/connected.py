@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections import deque
 
+from pyroipc.client.conversation import BREAKING
 from pyroipc.context import running
-from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
+from pyroipc.errors import ProtocolError, SecurityError, TimeoutError
 from pyroipc.server.loops.relay import Relay
 from pyroipc.server.loops.runner import UNUSUAL, Runner
 from pyroipc.transports.stream import WokenError
@@ -60,6 +61,7 @@ class ConnectedLoop(Runner, Relay):
 
         Raises:
             ProtocolError: the peer broke the rules of the protocol.
+            SecurityError: it signs its messages, as a Pyro4 with a key does.
         """
         try:
             self.relay(condition)
@@ -72,7 +74,7 @@ class ConnectedLoop(Runner, Relay):
             running.set(None)
             if self._error is None:
                 self._finish_calls()
-        if isinstance(self._error, ProtocolError):
+        if isinstance(self._error, ProtocolError | SecurityError):
             raise self._error  # of OtherDialectError, too: somebody else goes on
 
     def stop(self) -> None:
@@ -124,7 +126,7 @@ class ConnectedLoop(Runner, Relay):
                     break
         except (WokenError, TimeoutError):
             return None
-        except (ConnectionClosedError, ProtocolError) as error:
+        except BREAKING as error:
             foreign = isinstance(error, OtherDialectError) and session.peer_hello is None
             self._error = error if foreign else session.broken(error)
             self._stopping = True

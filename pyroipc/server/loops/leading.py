@@ -221,6 +221,8 @@ class Leading(Relay):
                 self._translate(visitor, visitor.foreign)
             if visitor.has_ended:
                 return self._let_end(visitor)
+            if visitor.has_more and visitor.is_read:  # no request, but so much else
+                self._more.append(visitor)
             return None
         self._turns += 1
         if visitor.has_more:
@@ -243,6 +245,7 @@ class Leading(Relay):
         except PyroError as refusal:
             visitor.turn_away(refusal)
             return
+        visitor.has_ended = True  # the connection is no longer its own
         with self._lock:
             self.visitors[visitor.fd] = successor
             successor.watched = visitor.watched
@@ -270,7 +273,7 @@ class Leading(Relay):
                 and (spin.on or spin.try_again())
             ):
                 message = alone.step(self._scratch, spin)
-                if message is not None:
+                if message is not None or alone.foreign is not None or alone.has_more:
                     return self._take(alone, message)
             self._alone = None
             if alone.has_ended:

@@ -78,9 +78,15 @@ class Lingering:
         return stream
 
     def adopt(self, token: object, kind: type[S]) -> S | None:
-        """Return a stream of an earlier connection, as it is; None: there is none of this kind."""
+        """Return a stream of another connection, as it is; None: there is none of this kind.
+
+        The other connection may have ended, and the stream waits; or it goes on.
+        """
         waits = self._waiting.get(str(token))
-        if waits is None or not isinstance(waits[1], kind):
+        if waits is None:
+            made = self._made.get(str(token))
+            return made if isinstance(made, kind) and not (made.over or made.closed) else None
+        if not isinstance(waits[1], kind):
             return None
         try:
             stream = self._take(str(token))

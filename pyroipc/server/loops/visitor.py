@@ -15,7 +15,7 @@ from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
 from pyroipc.server.loops.runner import UNUSUAL, Runner
 from pyroipc.transports.readiness import READ, WRITE
 from pyroipc.transports.stream import MSG_DONTWAIT
-from pyroipc.wire.dialect import OtherDialectError
+from pyroipc.wire.dialect import NATIVE, OtherDialectError
 from pyroipc.wire.message import ONEWAY, REQUEST
 
 TYPE_CHECKING = False
@@ -62,6 +62,8 @@ _SENDING_SECONDS = 0.002
 """Whoever sends to a client does so without waiting, and so is done in a moment."""
 _TURN_CALLS = 16
 """So many oneway calls of a client run, and then those of another one, if one waits."""
+_TURN_NOTES = 64
+"""So much is heard from a client about its streams, and then others are listened to."""
 _DISCARD_BYTES = 64 << 10
 _DISCARDS_MAX = 16
 
@@ -181,8 +183,10 @@ class Visitor(Runner):
             if spin is not None and not self._look(spin):
                 return None
             message = session.receive_request_now()
+            patience = _TURN_NOTES
             while message is not None and message.flags & UNUSUAL and not self._admit(message):
-                message = session.receive_request_now()
+                patience -= 1
+                message = session.receive_request_now() if patience else None
         except Exception as error:  # noqa: BLE001 - a mistake of ours costs one client, not all
             self._note_error(error)
             return None
@@ -201,7 +205,9 @@ class Visitor(Runner):
 
     def _note_error(self, error: Exception) -> None:
         """Take note of why nothing more can be received, or not in this dialect."""
-        if isinstance(error, OtherDialectError) and self.session.peer_hello is None:
+        session = self.session
+        may_speak_another = session.dialect == NATIVE and session.peer_hello is None
+        if may_speak_another and isinstance(error, OtherDialectError):
             self.foreign = error
         else:
             self._fail(error if isinstance(error, BREAKING) else _odd(error))

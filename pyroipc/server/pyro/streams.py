@@ -1,11 +1,13 @@
 """Streams for clients that are Pyro: iterators whose items are asked for, one by one.
 
-They age and linger as those of our own clients do (:mod:`pyroipc.server.loops.lingering`). While
-its connection stands, only that one may ask for the items of a stream; after that whoever knows
-its id, which nobody can guess.
+They age and linger as those of our own clients do (:mod:`pyroipc.server.loops.lingering`). Whoever
+knows the id of a stream, which nobody can guess, may ask for its items or close it: a client of
+Pyro's that has made other calls meanwhile closes a stream over a second connection.
 """
 
 from __future__ import annotations
+
+import threading
 
 from pyroipc.context import running
 from pyroipc.errors import ProtocolError, PyroError
@@ -25,10 +27,14 @@ if TYPE_CHECKING:
 __all__ = ["PulledStreams"]
 
 _TERMINATED = "item stream terminated"
+_moving = threading.Lock()  # around what connection a stream belongs to
 
 
 class PulledStream(Stream):
     """One iterator whose items are asked for."""
+
+    home: PulledStreams | None = None
+    """The streams of the connection over which it was asked for last."""
 
     def pull(self) -> Any:
         """Return the next item.
@@ -81,6 +87,7 @@ class PulledStreams(Streams):
                 f"this connection has {STREAMS_MAX} streams open already; close some of them"
             )
         stream = self._lingering.make(iterator, PulledStream)
+        stream.home = self
         self._pulled[stream.token] = stream
         return stream.token.encode("ascii")
 
@@ -113,10 +120,15 @@ class PulledStreams(Streams):
 
     def _find(self, stream_id: object) -> PulledStream:
         stream = self._pulled.get(stream_id) if isinstance(stream_id, str) else None
-        if stream is None:
+        if stream is not None:
+            return stream
+        with _moving:
             stream = self._lingering.adopt(stream_id, PulledStream)
             if stream is None:
                 raise PyroError(_TERMINATED)
+            if stream.home is not None:
+                stream.home._pulled.pop(stream.token, None)  # noqa: SLF001 - of this class
+            stream.home = self
             self._pulled[stream.token] = stream
         return stream
 
@@ -127,4 +139,7 @@ class PulledStreams(Streams):
                 _, stream = self._pulled.popitem()
             except KeyError:
                 return
-            self._lingering.add(stream)
+            with _moving:
+                if stream.home is self:
+                    stream.home = None
+                    self._lingering.add(stream)

@@ -45,6 +45,17 @@ class Library:
             setattr(proxy, f"_pyro{name}", value)
         return proxy
 
+    def connected_proxy(self, object_id, sock, serializer):
+        """Make a proxy over a connected socket; those of Pyro ask the server at once."""
+        before = self.config.SERIALIZER
+        self.config.SERIALIZER = serializer
+        try:
+            proxy = self.Proxy(object_id, connected_socket=sock)
+        finally:
+            self.config.SERIALIZER = before
+        proxy._pyroSerializer = serializer
+        return proxy
+
     def forget_context(self):
         """Send nothing with the next calls."""
         self.context.annotations = {}

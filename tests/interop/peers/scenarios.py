@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import uuid
 
@@ -528,7 +529,6 @@ def callbacks(lib, uri, serializer):
 
 def pass_without_address(lib, uri, serializer):
     """Pass an object of a daemon that serves nothing but a pair of sockets."""
-    import socket
 
     @lib.expose
     class Here:
@@ -651,3 +651,124 @@ def shown_bytes(lib, uri, serializer, data):
     """Send bytes and return the text that the ones are that come back."""
     with lib.proxy(uri, serializer) as proxy:
         return text(proxy.echo(data))
+
+
+# --- keys and pickle -----------------------------------------------------------------------------
+
+
+def stream_with_key(lib, uri, serializer, key):
+    with lib.proxy(uri, serializer, HmacKey=key) as proxy:
+        return list(proxy.count(3))
+
+
+def oneway_with_key(lib, uri, serializer, key, what):
+    with lib.proxy(uri, serializer, HmacKey=key) as proxy:
+        proxy.note(what)
+        return proxy.has_noted(what)
+
+
+def annotations_with_key(lib, uri, key):
+    with lib.proxy(uri, "serpent", HmacKey=key) as proxy:
+        proxy._pyroBind()
+        lib.context.annotations = {"ABCD": b"x" * 300, "EFGH": b""}
+        seen, _ = proxy.seen()
+        lib.context.annotations = {}
+        proxy.answer_with({"RESP": "y" * 300})
+        answered = {
+            name: bytes(value).decode()
+            for name, value in lib.context.response_annotations.items()
+            if name not in {"CORR", "HMAC"}
+        }
+        return [seen, answered]
+
+
+def change_key(lib, uri, serializer, right, wrong):
+    """Sign a later message with another key; then begin anew with the right one."""
+    with lib.proxy(uri, serializer, HmacKey=right) as proxy:
+        proxy._pyroBind()
+        proxy._pyroHmacKey = wrong
+        told = outcome(lib, lambda: proxy.add(1))["class"]
+        proxy._pyroRelease()
+        proxy._pyroHmacKey = right
+        return told, proxy.add(1)
+
+
+def classes_by_pickle(lib, uri, serializer):
+    """Both ends can import the class: nothing need be registered."""
+    with lib.proxy(uri, serializer) as proxy:
+        point = proxy.mirror(Point(1, 2))
+        return [type(point).__name__, point.x, point.y, proxy.is_point(Point(0, 0))]
+
+
+# --- connected sockets ---------------------------------------------------------------------------
+
+
+_sockets = {}
+
+
+def connected(lib, fd, object_id, serializer):
+    """Make a proxy over a socket that was inherited; the socket stays open."""
+    if fd not in _sockets:
+        _sockets[fd] = socket.socket(fileno=fd)
+    proxy = lib.connected_proxy(object_id, _sockets[fd], serializer)
+    return proxy
+
+
+def over_connected(lib, fd, serializer, name):
+    """Do a little of everything over a connected socket."""
+    basics = connected(lib, fd, "basics", serializer)
+    streams = connected(lib, fd, "streams", serializer)
+    contexts = connected(lib, fd, "contexts", serializer)
+    found = {
+        "calls": [basics.add(1), basics.add(1, b=3), basics.echo([1])],
+        "failed": outcome(lib, basics.fail, "ValueError"),
+        "unknown": outcome(lib, lambda: basics.missing),
+        "stream": list(streams.count(3)),
+        "oneway": [basics.note(name), basics.has_noted(name)],
+        "size": basics.size("x" * 200_000),
+        "text": len(basics.text(200_000)),
+        "kind": contexts.address_kind(),
+    }
+    lib.context.annotations = {"ABCD": b"mine"}
+    lib.context.correlation_id = own = uuid.uuid4()
+    annotations, seen = contexts.seen()
+    lib.forget_context()
+    found["context"] = [annotations, seen == str(own)]
+    stream = streams.watched(f"{name} closed", 5)
+    next(stream)
+    stream.close()
+    found["closed"] = basics.has_noted(f"{name} closed")
+    if serializer != "marshal":
+        found["value"] = basics.value
+        many = lib.batch(basics)
+        many.add(1)
+        many.fail("KeyError")
+        results = many()
+        found["batch"] = [next(results), outcome(lib, next, results)["class"]]
+    if serializer not in {"json", "marshal"}:
+        blobs = connected(lib, fd, "blobs", serializer)
+        found["blob"] = blobs.open(lib.SerializedBlob("info", [1, 2]))
+    return found
+
+
+def after_release(lib, fd, serializer):
+    """Release a proxy over a connected socket, and use the socket with another one."""
+    proxy = connected(lib, fd, "basics", serializer)
+    first = proxy.add(1)
+    proxy._pyroRelease()
+    del proxy
+    return [first, connected(lib, fd, "basics", serializer).add(2)]
+
+
+def unknown_over_connected(lib, fd, serializer):
+    found = outcome(lib, lambda: connected(lib, fd, "nobody", serializer).add(1))
+    return [found["class"], found["args"], connected(lib, fd, "basics", serializer).add(2)]
+
+
+def outcome_over_connected(lib, fd, serializer):
+    return outcome(lib, lambda: connected(lib, fd, "basics", serializer).add(1))
+
+
+def close_connected(lib, fd):
+    """Close the socket, so that the other end notices."""
+    _sockets.pop(fd).close()

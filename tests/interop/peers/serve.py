@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 
-from tests.interop.peers.library import PYRO4, Library
+from tests.interop.peers.library import OURS, PYRO4, Library
 from tests.interop.peers.things import guarded, make_objects
 
 
@@ -26,8 +26,10 @@ def make_daemon(lib, options):
     fd = options.pop("fd", None)
     if fd is not None:
         options["connected_socket"] = socket.socket(fileno=fd)
+    if key and lib.name == OURS:
+        options["hmac_key"] = key
     daemon = factory(**options)
-    if key:
+    if key and lib.name == PYRO4:
         daemon._pyroHmacKey = key
     for name, thing in make_objects(lib).items():
         daemon.register(thing, name)
