@@ -144,6 +144,8 @@ class Line:
         Raises:
             CommunicationError: it failed.
         """
+        if self.session is not None and self.resolved is not None and self.resolved.address:
+            detection.forget(self.resolved.address)  # a server of another kind may be there now
         self.drop()
         try:
             self.session = self._connect(proxy, deadline)

@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     class Reader(Protocol):
         """What reads the payload of a received blob; mostly a serializer."""
 
-        @property
-        def name(self) -> str:
-            """The name of the serializer."""
-            ...
-
         def loads(self, data: Buffer) -> object:
             """Return the data."""
             ...

@@ -134,9 +134,8 @@ class Daemon(Addressed, Hooks):
         self._public = False
         self._service: Service | NetworkLoop | None = None
         self._lock = threading.RLock()  # a signal handler may close the daemon at any moment
-        self._closed = False
-        self._is_new = True  # no request loop has begun yet
-        self._is_unwanted = False  # and none is to: it was shut down before
+        self._closed = self._is_unwanted = False  # the latter: shut down before the first loop
+        self._is_new = True  # no loop has begun
         self.serving: dict[int, Serving] = {}
         """What is set up for each connection, by the id of its session."""
         self.single = Instances(threading.RLock)
@@ -288,9 +287,8 @@ class Daemon(Addressed, Hooks):
                 raise DaemonError("this daemon is closed; make a new one")
             if self._service is not None:
                 raise DaemonError("the request loop of this daemon runs already")
-            self._is_new = False
-            if self._is_unwanted:
-                self._is_unwanted = False
+            self._is_new, unwanted, self._is_unwanted = False, self._is_unwanted, False
+            if unwanted:
                 return
             if self._listening is not None:
                 service: Service | NetworkLoop = self._listening.claim()
@@ -397,9 +395,8 @@ class Daemon(Addressed, Hooks):
     def shutdown(self) -> None:
         """Make the request loop end; returns at once. Any thread, and inside of a call too.
 
-        If no loop has begun yet, the first one ends as soon as it begins: it may be about to, in
-        another thread. A call that runs finishes, if that takes no longer than five seconds, and
-        its answer is sent. Clients are told. A user's connected socket stays open.
+        A call that runs finishes, if that takes no longer than five seconds, and its answer is
+        sent. Clients are told. If no loop has begun yet, the first one ends at once.
         """
         with self._lock:
             service = self._service

@@ -136,7 +136,8 @@ class _Layout:
         self._flags = _FLAGS.ours(message_type, flags)
         self.total = HEADER_BYTES + self._annotations_bytes + payload_bytes
         sizes = self._annotations_bytes, payload_bytes, self.total
-        check_sizes(sizes, limits, self._kind, self._serializer_id, self._flags, self._request_id)
+        head_fields = (self._kind, self._serializer_id, self._flags, self._request_id)
+        check_sizes(sizes, limits, head_fields)
 
     def read_table(self, head: memoryview, limits: Limits) -> None:
         """Do nothing: there is none."""

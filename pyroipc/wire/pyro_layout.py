@@ -130,7 +130,9 @@ class FlagTable:
         return theirs
 
 
-def check_sizes(sizes: tuple[int, int, int], limits: Limits, *head: int) -> None:
+def check_sizes(
+    sizes: tuple[int, int, int], limits: Limits, head: tuple[int, int, int, int]
+) -> None:
     """Refuse a frame that is larger than allowed.
 
     Args:

@@ -239,19 +239,23 @@ def in_json(member, *args):
     return json.dumps(call).encode()
 
 
-CALLS = [
-    in_json("echo", [1, "two", None]),
-    in_json("add", 1, 2),
-    in_json("__getattr__", "value"),
-    in_json("__setattr__", "value", 5),
-    in_json("fail", "SystemExit"),
-    in_json("<batch>", ["add", [1, 2], None], ["echo", ["a"], {}], ["gone", [], {}]),
-    b"# serpent utf-8 python3.2\n('thing', 'echo', (1, 'two'), {})",
-    b"# serpent utf-8 python3.2\n"
-    b"('thing','<batch>',[('echo',(1,),{}),('fail',('OSError',),{})],None)",
-    b"\x94\xa5thing\xa4echo\x91\x01\x80",
-    zlib.compress(in_json("echo", "x" * 300)),
-]  # fmt: skip
+CALLS = {
+    "json": [
+        in_json("echo", [1, "two", None]),
+        in_json("add", 1, 2),
+        in_json("__getattr__", "value"),
+        in_json("__setattr__", "value", 5),
+        in_json("fail", "SystemExit"),
+        in_json("<batch>", ["add", [1, 2], None], ["echo", ["a"], {}], ["gone", [], {}]),
+        zlib.compress(in_json("echo", "x" * 300)),
+    ],
+    "serpent": [
+        b"# serpent utf-8 python3.2\n('thing', 'echo', (1, 'two'), {})",
+        b"# serpent utf-8 python3.2\n"
+        b"('thing','<batch>',[('echo',(1,),{}),('fail',('OSError',),{})],None)",
+    ],
+    "msgpack": [b"\x94\xa5thing\xa4echo\x91\x01\x80"],
+}
 DESCRIPTION = marshal_reader.write((None, "thing", "size"))
 
 
@@ -260,12 +264,14 @@ DESCRIPTION = marshal_reader.write((None, "thing", "size"))
 def test_requests(kind):
     """Whatever the payload: an answer that can be read, and no exception."""
     session, _, logged = server(kind)
+    numbers = {known: number for number, known in kind.dialect(serving=True).serializers.items()}
     chance = random.Random(f"{SEED} {kind.name}")
     answers = good = 0
     for i in range(1, ROUNDS // 3):
-        payload = damaged(chance, CALLS)
-        serializer = chance.choice((1, 2, 3, 4, 6, chance.randrange(256)))
-        flags = chance.choice((0, 0, 0, 0x20, 0x02, 0x04, 0x06, 0x10, 0x10, 0x14))
+        name = chance.choice(list(CALLS))
+        payload = damaged(chance, CALLS[name])
+        serializer = chance.choice((numbers[name],) * 5 + (chance.randrange(256),))
+        flags = chance.choice((0,) * 8 + (0x20, 0x02, 0x04, 0x06, 0x10, 0x10, 0x14))
         notes = None
         if flags & ours.BLOB:
             notes = {"BLBI": damaged(chance, [DESCRIPTION])[:5000]}
@@ -281,7 +287,7 @@ def test_requests(kind):
         answers += 1
         good += not answer.flags & ours.ERROR
     assert answers > ROUNDS // 6
-    assert good > ROUNDS // 30
+    assert good > ROUNDS // 40
     assert logged
 
 

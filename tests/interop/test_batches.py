@@ -29,7 +29,8 @@ def test_a_batch(client, host, serializer):
     assert results == [3, 6, [[1], [["x", 2]]]]
     assert again == [5]
     assert oneway is None
-    assert noted and noted_again
+    assert noted
+    assert noted_again
     assert empty == []
 
 

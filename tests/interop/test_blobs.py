@@ -83,9 +83,7 @@ def test_a_blob_that_is_handed_on(chain, member, serializer):
     ]
 
 
-@pytest.mark.parametrize(
-    ("first", "second"), [pair for pair in itertools.permutations(WITHOUT_JSON, 2)]
-)
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(WITHOUT_JSON, 2)))
 @pytest.mark.parametrize(("client", "receiver"), [(PYRO5, PYRO4), (PYRO4, PYRO5)])
 def test_a_blob_that_is_handed_on_with_another_serializer(client, receiver, first, second):
     """Ours encodes it anew then; a dispatcher that is Pyro cannot."""

@@ -11,8 +11,9 @@ from tests.interop.peers import scenarios
 from tests.interop.peers.library import OURS, PYRO4, PYRO5, Library
 from tests.interop.peers.things import make_objects
 from tests.support.daemons import settings
-from tests.support.hosts import HOSTS, PAIRS, unix_pair
+from tests.support.hosts import HOSTS, PAIRS, Worker, unix_pair
 from tests.support.pyro_peers import new_name, play, playing, serving
+from tests.support.snippets import run_module
 
 FAMILIES = (PYRO5, PYRO4)
 NAMES = {PYRO5: "pyro5", PYRO4: "pyro4"}
@@ -46,11 +47,11 @@ def check(found, *, local=True):
 def our_daemon(kind, family, pair=unix_pair, **options):
     """Serve one end of a pair; yield the number of the other one, and a client that has it."""
     objects = make_objects(Library(OURS))
-    with HOSTS[kind](objects, pair=pair, **options) as (near, _):
-        with playing(family, near.fileno()) as player:
-            fd = near.fileno()
-            near.close()
-            yield player, fd
+    host = HOSTS[kind](objects, pair=pair, **options)
+    with host as (near, _), playing(family, near.fileno()) as player:
+        fd = near.fileno()
+        near.close()
+        yield player, fd
 
 
 @pytest.mark.parametrize(("family", "serializer"), WITH_SERIALIZERS)
@@ -105,14 +106,20 @@ def test_a_daemon_that_does_not_speak_that(family):
         fd = near.fileno()
         near.close()
         daemon = pyroipc.Daemon(connected_socket=far, settings=changed)
-        from tests.support.hosts import Worker
-
         loop = Worker(daemon.requestLoop)
         told = player.play("outcome_over_connected", fd, "serpent")
         assert told["class"] in {"ProtocolError", "ConnectionClosedError"}
         with pytest.raises(pyroipc.ProtocolError, match="speaks"):
             loop.result()
         daemon.close()
+
+
+@pytest.mark.parametrize("half", ["client", "server"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_program_that_forks(family, half):
+    """One half of it is of Pyro, the other one ours."""
+    ended = run_module("tests.interop.peers.halves", family, half, options=("-W", "ignore"))
+    assert ended == (0, "[3, [0, 1, 2], 'ValueError', ['boom', 5]]\n", "")
 
 
 # --- a proxy of ours, and a daemon of Pyro's -----------------------------------------------------
@@ -137,22 +144,17 @@ def daemon_of_pyro(family, pair=unix_pair, **changed):
 @pytest.mark.parametrize(("family", "serializer"), WITH_SERIALIZERS)
 def test_a_daemon_of_pyro(family, serializer):
     with daemon_of_pyro(family) as (near, _):
-        lib = Library(OURS)
-        changed = settings(DIALECT=NAMES[family])
         scenarios._sockets[near.fileno()] = near
         try:
-            check(
-                play(
-                    OURS, "configured", {"DIALECT": NAMES[family]}, "over_connected",
-                    near.fileno(), serializer, new_name(),
-                )
+            found = play(
+                OURS, "configured", {"DIALECT": NAMES[family]}, "over_connected", near.fileno(),
+                serializer, new_name(),
             )  # fmt: skip
         finally:
             del scenarios._sockets[near.fileno()]
+        check(found)
         proxy = pyroipc.Proxy("basics", connected_socket=near, dialect=NAMES[family])
         assert proxy.add(1) == 3
-        assert lib.name == OURS
-        assert changed.DIALECT == NAMES[family]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -199,7 +201,7 @@ def test_a_daemon_of_pyro_that_dies(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_native_dialect_at_a_daemon_of_pyro(family):
     """It has to be said: nobody can find out over a connected socket."""
-    with daemon_of_pyro(family, SOCK_REUSE=True) as (near, _):
+    with daemon_of_pyro(family) as (near, _):
         proxy = pyroipc.Proxy("basics", connected_socket=near)
         proxy._pyroTimeout = 0.5
         with pytest.raises(pyroipc.CommunicationError):

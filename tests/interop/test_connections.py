@@ -1,4 +1,4 @@
-"""Connections between pyroipc and the released packages: they break, are made again, and are shared."""
+"""Connections between pyroipc and the released packages: broken, made again, shared."""
 
 from __future__ import annotations
 
@@ -248,6 +248,18 @@ def test_the_object_of_the_daemon(client, host, serializer):
     assert found["metadata"]["oneway"] == ["fail_unheard", "note"]
     assert found["unknown class"] == "DaemonError"
     assert "unknown object" in found["unknown"][0]
+
+
+@hosts
+def test_pings_of_ours(host):
+    """A session of ours asks whether the server is there."""
+    with pyroipc.Proxy(server(host).uri()) as proxy:
+        assert proxy.add(1) == 3
+        session = proxy._pyroConnection
+        request_id = session.next_id()
+        message = session.exchange(request_id, session.ping(request_id), None)
+        assert bytes(message.payload) == b"pong"
+        assert proxy.add(1) == 3
 
 
 # --- limits --------------------------------------------------------------------------------------

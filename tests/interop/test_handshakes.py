@@ -1,4 +1,4 @@
-"""Handshakes between pyroipc and the released packages: data, refusals, answers that are not liked."""
+"""Handshakes between pyroipc and the released packages: data, refusals, answers."""
 
 from __future__ import annotations
 

@@ -193,7 +193,8 @@ OURS_ONLY = {
 
 
 def label(pair):
-    return f"{type(pair[0]).__name__}-{pair[0]!r:.20}"
+    shown = bytes(pair[0]) if isinstance(pair[0], memoryview) else pair[0]
+    return f"{type(pair[0]).__name__}-{shown!r:.20}"
 
 
 def identical(left, right):

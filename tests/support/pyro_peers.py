@@ -1,4 +1,4 @@
-"""Live peers: programs that serve or call with Pyro4, Pyro5 or pyroipc, and what plays the other end.
+"""Live peers: programs that serve or call with Pyro4, Pyro5 or pyroipc.
 
 They are started when a test first needs them, and stay until the tests of this process end.
 """

@@ -2,7 +2,8 @@
 
 Whoever does not know speaks the native one. A daemon of Pyro refuses that, and its refusal begins
 with the version of its own protocol. What was found out is remembered for the address, until
-connecting there fails.
+connecting there fails, a connection breaks, or some minutes have passed: a daemon of pyroipc that
+has taken the place of one of Pyro speaks its dialect, too, and refuses nobody.
 
 With an HMAC key the refusal of a Pyro4 is believed only if that key has signed it, and what was
 found out without that key does not count. Its signatures protect less than ours, so that an
@@ -10,6 +11,8 @@ attacker in between would like nothing better than two ends of ours that use the
 """
 
 from __future__ import annotations
+
+from time import monotonic
 
 from pyroipc.errors import ProtocolError, SecurityError, VersionMismatchError
 from pyroipc.wire.dialect import NAMES, NATIVE, VERSIONS
@@ -23,7 +26,9 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """Find out."""
 _KNOWN_MAX = 1000
-_known: dict[str, tuple[str, bytes]] = {}  # by location: the dialect, and the key it was proven by
+_KNOWN_SECONDS = 600.0
+# By location: the dialect, the key it was proven by, and until when to believe it.
+_known: dict[str, tuple[str, bytes, float]] = {}
 _REFUSAL = "invalid data or unsupported protocol version"
 """What a Pyro4 says to whoever speaks another dialect. No daemon of ours ever signs that."""
 
@@ -47,8 +52,8 @@ def first_guess(location: Location, hmac_key: bytes = b"") -> str:
         location: the address.
         hmac_key: what both ends have to know; empty: nothing.
     """
-    dialect, key = _known.get(str(location), (NATIVE, hmac_key))
-    return dialect if key == hmac_key else NATIVE
+    dialect, key, until = _known.get(str(location), (NATIVE, hmac_key, 0.0))
+    return dialect if key == hmac_key and monotonic() < until else NATIVE
 
 
 def learn(location: Location, error: OtherDialectError, hmac_key: bytes = b"") -> str:
@@ -70,7 +75,7 @@ def learn(location: Location, error: OtherDialectError, hmac_key: bytes = b"") -
         ) from None
     if len(_known) >= _KNOWN_MAX:
         _known.pop(next(iter(_known)), None)
-    _known[str(location)] = dialect, hmac_key
+    _known[str(location)] = dialect, hmac_key, monotonic() + _KNOWN_SECONDS
     return dialect
 
 

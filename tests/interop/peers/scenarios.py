@@ -25,7 +25,11 @@ def outcome(lib, function, *args, **kwargs):
     """Return what a function returns, or describe what it raises."""
     try:
         return function(*args, **kwargs)
-    except (Exception, SystemExit) as error:  # not what ends a test that takes too long
+    except (
+        Exception,
+        SystemExit,
+        KeyboardInterrupt,
+    ) as error:  # not what ends a test that takes too long
         return described(lib, error)
 
 
@@ -651,6 +655,103 @@ def shown_bytes(lib, uri, serializer, data):
     """Send bytes and return the text that the ones are that come back."""
     with lib.proxy(uri, serializer) as proxy:
         return text(proxy.echo(data))
+
+
+# --- manners -------------------------------------------------------------------------------------
+
+
+def container(lib, uri, serializer):
+    """Use a remote object with operators, as proxies of Pyro5 and ours can be."""
+    with lib.proxy(uri, serializer) as proxy:
+        found = [len(proxy), proxy["a"], list(proxy)]
+        proxy["c"] = 3
+        found.append(proxy.names())
+        del proxy["c"]
+        return [*found, proxy.names(), bool(proxy), outcome(lib, lambda: proxy["z"])["class"]]
+
+
+def asynchronous_calls(lib, uri, serializer):
+    """Call with Pyro4's own asynchronous proxies."""
+    with lib.proxy(uri, serializer) as proxy:
+        lib.api.asyncproxy(proxy)
+        results = [proxy.add(n) for n in range(10)]
+        failed = proxy.fail("ValueError")
+        chained = proxy.add(1).then(lambda x: x * 2)
+        many = lib.batch(proxy)
+        many.add(1)
+        many.add(2)
+        return [
+            [result.value for result in results],
+            outcome(lib, lambda: failed.value)["class"],
+            chained.value,
+            list(many(asynchronous=True).value),
+        ]
+
+
+def hooks(lib, uri, serializer):
+    """Override what a proxy adds to requests and sees of answers (Pyro4's hooks, and ours)."""
+    seen = []
+
+    class Hooked(lib.Proxy):
+        def _pyroAnnotations(self):
+            return {"HOOK": b"of mine"}
+
+        def _pyroResponseAnnotations(self, annotations, msgtype):
+            seen.append(sorted(set(annotations) - {"CORR"}))
+
+    proxy = Hooked(uri)
+    proxy._pyroSerializer = serializer
+    with proxy:
+        annotations, _ = proxy.seen()
+        del seen[:]
+        proxy.answer_with({"RESP": "x"})
+        return [annotations, seen]
+
+
+def retried(lib, uri, serializer, name):
+    """Have a call that takes too long made again."""
+    with lib.proxy(uri, serializer, Timeout=0.1, MaxRetries=2) as proxy:
+        told = outcome(lib, lambda: proxy.hold(name))
+        with lib.proxy(uri, serializer) as other:
+            other.open(name)
+            return [told["class"], other.entries(name)]
+
+
+def leave_tracked(lib, uri, serializer, name):
+    """Track a resource, and keep the connection."""
+    proxy = lib.proxy(uri, serializer)
+    kept.append(proxy)
+    return proxy.track(name)
+
+
+kept = []
+
+
+def keep(lib, uri, serializer):
+    """Call, and keep the proxy."""
+    kept.append(lib.proxy(uri, serializer))
+    return kept[-1].add(1)
+
+
+def call_kept(lib):
+    """Call with the proxy that was kept."""
+    return outcome(lib, lambda: kept[-1].add(1))
+
+
+def call_twice(lib, uri, serializer, member, *args):
+    with lib.proxy(uri, serializer) as proxy:
+        first = outcome(lib, lambda: getattr(proxy, member)(*args))
+        return first, outcome(lib, lambda: getattr(proxy, member)(*args))
+
+
+def hold_connections(lib, uri, serializer, n):
+    """Have many connections at once, and call over each."""
+    proxies = [lib.proxy(uri, serializer) for _ in range(n)]
+    try:
+        return [proxy.add(1) for proxy in proxies]
+    finally:
+        for proxy in proxies:
+            proxy._pyroRelease()
 
 
 # --- keys and pickle -----------------------------------------------------------------------------

@@ -79,15 +79,27 @@ def known_errors(lib):
         "CommunicationError": lib.errors.CommunicationError("a line broke"),
         "SecurityError": lib.errors.SecurityError("not for you"),
         "SystemExit": SystemExit(3),
+        "KeyboardInterrupt": KeyboardInterrupt("of the method"),
     }
 
 
-def make_objects(lib):
-    """Return the objects to register, by their ids."""
+class Resource:
+    """Says when it is closed."""
+
+    def __init__(self, name):
+        self._name = name
+
+    def close(self):
+        board.note(f"closed {self._name}")
+
+
+resources = {}  # nobody else holds them: a library does so weakly
+
+
+def basics(lib):  # noqa: C901 - many short methods
+    """Make an object for plain calls, attributes, exceptions."""
 
     class Basics:
-        """Plain calls, attributes, exceptions."""
-
         def __init__(self):
             self._value = 1
 
@@ -185,15 +197,24 @@ def make_objects(lib):
         def _private(self):
             return "secret"
 
+    return Basics()
+
+
+def waits(lib):
+    """Make an object whose calls take as long as somebody wants."""
+
     @lib.expose
     class Waits:
-        """Calls that take as long as somebody wants."""
-
         def hold(self, name):
+            board.note(f"{name} entered")
             board.gate(f"{name} entered").set()
             if not board.gate(name).wait(PATIENCE):
                 raise AssertionError("nobody opened the gate")
             return name
+
+        def entries(self, name):
+            """Say how often somebody has come in to be held."""
+            return board.notes.count(f"{name} entered")
 
         def is_held(self, name):
             return board.gate(f"{name} entered").wait(PATIENCE)
@@ -207,10 +228,14 @@ def make_objects(lib):
         def wait_a_moment(self, seconds):
             threading.Event().wait(seconds)
 
+    return Waits()
+
+
+def streams(lib):
+    """Make an object that returns iterators."""
+
     @lib.expose
     class Streams:
-        """Iterators."""
-
         def count(self, n):
             yield from range(n)
 
@@ -234,10 +259,14 @@ def make_objects(lib):
         def numbers(self):
             return iter([1, 2, 3])
 
+    return Streams()
+
+
+def contexts(lib):
+    """Make an object that says what comes and goes with a call."""
+
     @lib.expose
     class Contexts:
-        """What comes and goes with a call."""
-
         def seen(self):
             context = lib.context
             annotations = {
@@ -276,19 +305,14 @@ def make_objects(lib):
         def identify(self):
             return [lib.context.seq, lib.context.serializer_id]
 
-    class Resource:
-        def __init__(self, name):
-            self._name = name
+    return Contexts()
 
-        def close(self):
-            board.note(f"closed {self._name}")
 
-    resources = {}
+def blobs(lib):
+    """Make an object for data that need not be opened."""
 
     @lib.expose
     class Blobs:
-        """Data that need not be opened."""
-
         def open(self, blob):
             return [blob.info, blob.deserialized()]
 
@@ -311,10 +335,14 @@ def make_objects(lib):
         def drop(self, blob):
             board.note(blob.info)
 
+    return Blobs()
+
+
+def references(lib):  # noqa: C901 - so are these
+    """Make an object for proxies, URIs and registered objects, as arguments and results."""
+
     @lib.expose
     class References:
-        """Proxies, URIs and registered objects, as arguments and results."""
-
         def me(self):
             return self
 
@@ -349,6 +377,47 @@ def make_objects(lib):
         def hello(self):
             return f"hello from {lib.name}"
 
+    return References()
+
+
+def container(lib):
+    """Make what looks like a container, where the library has that."""
+
+    @lib.expose
+    class Container:
+        def __init__(self):
+            self._items = {"a": 1, "b": 2}
+
+        def __len__(self):
+            return len(self._items)
+
+        def __getitem__(self, key):
+            return self._items[key]
+
+        def __setitem__(self, key, value):
+            self._items[key] = value
+
+        def __delitem__(self, key):
+            del self._items[key]
+
+        def __contains__(self, key):
+            return key in self._items
+
+        def __iter__(self):
+            return iter(sorted(self._items))
+
+        def __call__(self, x):
+            return x + 1
+
+        def names(self):
+            return sorted(self._items)
+
+    return Container()
+
+
+def counters(lib):
+    """Make classes whose instances count how often they are called, one for each mode."""
+
     class Counter:
         def __init__(self):
             self._n = 0
@@ -372,18 +441,14 @@ def make_objects(lib):
     class PerCall(Counter):
         count = Counter.count
 
+    return {"single": Single, "session": Session, "percall": PerCall}
+
+
+def make_objects(lib):
+    """Return the objects to register, by their ids."""
     lib.register_class(Point, "shapes.Point", Point.to_dict, Point.from_dict)
-    return {
-        "basics": Basics(),
-        "waits": Waits(),
-        "streams": Streams(),
-        "contexts": Contexts(),
-        "blobs": Blobs(),
-        "references": References(),
-        "single": Single,
-        "session": Session,
-        "percall": PerCall,
-    }
+    makers = (basics, waits, streams, contexts, blobs, references, container)
+    return {**{make.__name__: make(lib) for make in makers}, **counters(lib)}
 
 
 def guarded(lib):

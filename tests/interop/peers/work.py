@@ -1,8 +1,8 @@
 """A program that plays the client: it runs scenarios with one of the libraries, as it is told.
 
-Each request is a line that says how long what follows is, and a pickle: the name of a scenario, its
-arguments, and keyword arguments. The answer looks the same: whether it went well, and the value, or
-the traceback. Pickle is for the test that started this program, and nobody else.
+Each request is a line that says how long what follows is, and a pickle: the name of a scenario,
+its arguments, and keyword arguments. The answer looks the same: whether it went well, and the
+value, or the traceback. Pickle is for the test that started this program, and nobody else.
 """
 
 from __future__ import annotations
