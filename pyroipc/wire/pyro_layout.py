@@ -150,7 +150,8 @@ def check_sizes(
             f"message too large ({annotations_bytes + payload_bytes}, "
             f"max={limits.message_bytes}): {limits.setting} raises this limit"
         )
-        vars(error)["frame"] = Message(*head, b"")
+        kind, serializer_id, flags, request_id = head
+        vars(error)["frame"] = Message(kind, serializer_id, flags, request_id, b"")
         raise error
 
 

@@ -1,4 +1,4 @@
-"""Pyro4's and Pyro5's dialects: what is sent arrives, at real ones, too; nonsense breaks nothing."""
+"""Pyro4 and Pyro5 dialects: what is sent arrives, at theirs too, and nonsense breaks nothing."""
 
 from __future__ import annotations
 
