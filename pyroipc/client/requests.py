@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextvars import Context
 from os import urandom
 
-from pyroipc.context import context_in_use, current_context
+from pyroipc.context import context_in_use, current_context, running
 from pyroipc.errors import CommunicationError, ProtocolError, PyroError
 from pyroipc.protocol.blobs import BlobError
 from pyroipc.protocol.calls import check_annotations, read_refusal
@@ -250,7 +250,8 @@ def read_result(proxy: Proxy[Any], session: Session, codec: CallCodec, message: 
         or message.descriptors
     ):
         raise ProtocolError(f"the answer is not one that this version understands: {message!r}")
-    take_annotations(proxy, message)
+    if message.annotations or running.get() is not None:
+        take_annotations(proxy, message)
     if message.serializer_id != codec.serializer_id:
         if message.serializer_id == 0 and message.flags & ERROR:
             refused: PyroError = read_refusal(message.payload)

@@ -143,9 +143,14 @@ class PyroCodec(CallCodec):
         annotations: Mapping[str, Buffer] | None,
         correlation_id: bytes | None,
     ) -> Encoded:
-        flags, payload = self.compressed(flags, payload)
+        if self._compress_from is not None:
+            flags, payload = self.compressed(flags, payload)
         parts = self._dialect.encode(
             kind, self._number, flags, request_id, payload, annotations, correlation_id
         )
-        # One piece can be sent at once by whoever receives the answer, without a hand-over.
-        return parts[0] if len(parts) == 1 and isinstance(parts[0], bytes) else parts
+        # One piece can be sent at once by whoever receives the answer, without a hand-over; and
+        # nobody looks again whether it is too large.
+        whole = parts[0]
+        if len(parts) == 1 and isinstance(whole, bytes) and len(whole) <= self._limit_bytes:
+            return whole
+        return parts

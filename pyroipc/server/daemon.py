@@ -278,7 +278,7 @@ class Daemon(Addressed, Hooks):
                 when it returns false. Clients stay connected then.
 
         Raises:
-            ProtocolError: the peer of a connected socket broke the rules of the protocol.
+            ProtocolError, SecurityError: the peer of a connected socket broke the rules.
             DaemonError: the loop runs already, or the daemon is closed.
             ForkedConnectionError: it was made, or served, in the parent process before the fork.
         """
@@ -370,9 +370,9 @@ class Daemon(Addressed, Hooks):
     ) -> None:
         """Take note of an exception in a method: log it if nobody else hears of it."""
         if loud:
-            _log().warning("%s raised %r", member, error, exc_info=error)
-        handler = self.methodcall_error_handler
-        if handler is not None:
+            shown = member if str(member).isidentifier() else f"{member!r:.200}"
+            _log().warning("%s raised %r", shown, error, exc_info=error)
+        if (handler := self.methodcall_error_handler) is not None:
             try:
                 getattr(handler, "__func__", handler)(
                     self, connection.peer.address, member, args, kwargs, error

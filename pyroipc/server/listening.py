@@ -38,6 +38,7 @@ from pyroipc.wire.dialect import (
     NATIVE,
     PYRO4,
     SIGNATURES,
+    VERSIONS,
     Closed,
     OtherDialectError,
     version_of,
@@ -69,6 +70,18 @@ def refusal_of(text: str, head: bytes = b"") -> bytes:
 
         return connect_failure(version, text)
     return encode_plain(_REFUSED, 0, f"security: {text}".encode())
+
+
+def _refusal_without_key(head: bytes) -> bytes:
+    text = "this daemon wants an HMAC key"
+    if (version_of(head) or 0) > VERSIONS[PYRO4]:
+        text += (
+            ", and Pyro5's protocol knows none; use pyroipc at this end, too, or have the daemon "
+            "use TLS with client certificates instead"
+        )
+    else:
+        text += ": set _pyroHmacKey, or the setting HMAC_KEY"
+    return refusal_of(text, head)
 
 
 class Asked:
@@ -182,11 +195,10 @@ class Access:
             from pyroipc.transports.coated import CoatedSocket
             from pyroipc.transports.seal import SealCoat
 
-            text = "this daemon wants an HMAC key: set _pyroHmacKey, or the setting HMAC_KEY"
             seal = SealCoat(
                 self.hmac_key,
                 server_side=True,
-                refusal=partial(refusal_of, text),
+                refusal=_refusal_without_key,
                 unsealed=self._unsealed,
             )
             sock = CoatedSocket(sock, seal)

@@ -65,15 +65,16 @@ from pyroipc.wire.message import (
     FullMessage,
     Message,
 )
-from pyroipc.wire.native import join
+from pyroipc.wire.native import JOIN_BYTES, join
 from pyroipc.wire.pyro_layout import (
+    ANSWERED,
     CONNECTFAIL,
+    SERVED,
     FlagTable,
     check_correlation,
     check_sizes,
-    kind_of,
     read_annotations,
-    type_of,
+    unexpected,
     write_annotations,
 )
 
@@ -130,7 +131,7 @@ class _Layout:
     table_stop = HEADER_BYTES
     is_plain = False
 
-    def __init__(self, head: Buffer, limits: Limits, *, serving: bool, key: bytes) -> None:
+    def __init__(self, head: Buffer, limits: Limits, kinds: Mapping[int, int], key: bytes) -> None:
         (
             _,
             version,
@@ -156,13 +157,17 @@ class _Layout:
             raise ProtocolError("header checksum mismatch")
         if payload_bytes < 0:
             raise ProtocolError(f"a message of {payload_bytes} bytes")
-        self._kind = kind_of(message_type, serving=serving)
-        self._flags = _FLAGS.ours(message_type, flags)
+        kind = kinds.get(message_type)
+        if kind is None:
+            raise unexpected(message_type)
+        self._kind = kind
+        self._flags = _FLAGS.ours[message_type][flags & 0x7F]
         self._key = key
         self.total = HEADER_BYTES + self._annotations_bytes + payload_bytes
-        sizes = self._annotations_bytes, payload_bytes, self.total
-        head_fields = (self._kind, self._serializer_id, self._flags, self._request_id)
-        check_sizes(sizes, limits, head_fields)
+        if self.total > limits.message_bytes:
+            sizes = self._annotations_bytes, payload_bytes, self.total
+            head_fields = (kind, self._serializer_id, self._flags, self._request_id)
+            check_sizes(sizes, limits, head_fields)
 
     def read_table(self, head: memoryview, limits: Limits) -> None:
         """Do nothing: there is none."""
@@ -176,6 +181,8 @@ class _Layout:
         """
         payload_start = HEADER_BYTES + self._annotations_bytes
         payload = frame[payload_start:]
+        if not (self._annotations_bytes or self._key):
+            return Message(self._kind, self._serializer_id, self._flags, self._request_id, payload)
         annotations = read_annotations(frame[HEADER_BYTES:payload_start], _ANNOTATION)
         self._verify(payload, annotations)
         correlation = annotations.pop("CORR", None)
@@ -233,7 +240,7 @@ class Pyro4:
         key: what both ends have to know; empty: nothing.
     """
 
-    __slots__ = ("_key", "_serving")
+    __slots__ = ("_key", "_kinds", "_serving")
 
     name = PYRO4
     family = "Pyro4"
@@ -243,6 +250,7 @@ class Pyro4:
 
     def __init__(self, *, serving: bool, key: bytes = b"") -> None:
         self._serving = serving
+        self._kinds = SERVED if serving else ANSWERED
         self._key = key
 
     @property
@@ -252,7 +260,7 @@ class Pyro4:
 
     def may_be_ours(self, head: bytearray) -> bool:
         """Say whether these first bytes of a frame can be of this dialect."""
-        return may_begin(_SIGNATURE, head)
+        return head[:6] == _SIGNATURE or may_begin(_SIGNATURE, head)
 
     def foreign(self, head: bytes) -> ProtocolError:
         """Return the error that says what such bytes are."""
@@ -268,7 +276,7 @@ class Pyro4:
             ProtocolError: it is none, or not for this end.
             MessageTooLargeError: it is larger than allowed.
         """
-        return _Layout(head, limits, serving=self._serving, key=self._key)
+        return _Layout(head, limits, self._kinds, self._key)
 
     def encode(
         self,
@@ -289,13 +297,12 @@ class Pyro4:
                 16 bytes.
         """
         values = dict(annotations or {})
-        check_correlation(correlation_id)
         if correlation_id is not None:
+            check_correlation(correlation_id)
             values["CORR"] = correlation_id
         if self._key:
             values["HMAC"] = _signature(self._key, payload, values)
-        message_type = type_of(kind, flags)
-        theirs = _FLAGS.theirs(message_type, flags)
+        message_type, theirs = _FLAGS.heads.get((kind, flags)) or _FLAGS.head_of(kind, flags)
         return _frame(message_type, VERSION, theirs, request_id, serializer_id, values, payload)
 
 
@@ -308,7 +315,10 @@ def _frame(
     annotations: Mapping[str, Buffer],
     payload: Buffer,
 ) -> list[Buffer]:
-    pieces, annotations_bytes = write_annotations(annotations.items(), _ANNOTATION)
+    pieces: list[Buffer] = []
+    annotations_bytes = 0
+    if annotations:
+        pieces, annotations_bytes = write_annotations(annotations.items(), _ANNOTATION)
     n_bytes = len(payload)
     if n_bytes > _MAX_PAYLOAD:
         raise MessageTooLargeError(
@@ -336,6 +346,8 @@ def _frame(
         0,
         checksum,
     )
+    if not pieces and n_bytes <= JOIN_BYTES - HEADER_BYTES:
+        return [head + payload]
     return join([head, *pieces, payload])
 
 

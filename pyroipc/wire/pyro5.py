@@ -59,15 +59,16 @@ from pyroipc.wire.message import (
     FullMessage,
     Message,
 )
-from pyroipc.wire.native import join
+from pyroipc.wire.native import JOIN_BYTES, join
 from pyroipc.wire.pyro_layout import (
+    ANSWERED,
     CONNECTFAIL,
+    SERVED,
     FlagTable,
     check_correlation,
     check_sizes,
-    kind_of,
     read_annotations,
-    type_of,
+    unexpected,
     write_annotations,
 )
 
@@ -116,7 +117,7 @@ class _Layout:
     table_stop = HEADER_BYTES
     is_plain = False
 
-    def __init__(self, head: Buffer, limits: Limits, *, serving: bool) -> None:
+    def __init__(self, head: Buffer, limits: Limits, kinds: Mapping[int, int]) -> None:
         (
             _,
             _,
@@ -132,12 +133,16 @@ class _Layout:
         ) = _HEADER.unpack_from(head)
         if check != _CHECK:
             raise ProtocolError("invalid message or protocol version")
-        self._kind = kind_of(message_type, serving=serving)
-        self._flags = _FLAGS.ours(message_type, flags)
+        kind = kinds.get(message_type)
+        if kind is None:
+            raise unexpected(message_type)
+        self._kind = kind
+        self._flags = _FLAGS.ours[message_type][flags & 0x7F]
         self.total = HEADER_BYTES + self._annotations_bytes + payload_bytes
-        sizes = self._annotations_bytes, payload_bytes, self.total
-        head_fields = (self._kind, self._serializer_id, self._flags, self._request_id)
-        check_sizes(sizes, limits, head_fields)
+        if self.total > limits.message_bytes:
+            sizes = self._annotations_bytes, payload_bytes, self.total
+            head_fields = (kind, self._serializer_id, self._flags, self._request_id)
+            check_sizes(sizes, limits, head_fields)
 
     def read_table(self, head: memoryview, limits: Limits) -> None:
         """Do nothing: there is none."""
@@ -151,7 +156,9 @@ class _Layout:
         payload = frame[payload_start:]
         if not self._annotations_bytes and correlation_id is None:
             return Message(self._kind, self._serializer_id, flags, self._request_id, payload)
-        annotations = read_annotations(frame[HEADER_BYTES:payload_start], _ANNOTATION)
+        annotations = None
+        if self._annotations_bytes:
+            annotations = read_annotations(frame[HEADER_BYTES:payload_start], _ANNOTATION)
         return FullMessage(
             self._kind,
             self._serializer_id,
@@ -170,7 +177,7 @@ class Pyro5:
         serving: whether this end answers calls.
     """
 
-    __slots__ = ("_serving",)
+    __slots__ = ("_kinds", "_serving")
 
     name = PYRO5
     family = "Pyro5"
@@ -180,6 +187,7 @@ class Pyro5:
 
     def __init__(self, *, serving: bool) -> None:
         self._serving = serving
+        self._kinds = SERVED if serving else ANSWERED
 
     @property
     def mirrored(self) -> Pyro5:
@@ -188,7 +196,7 @@ class Pyro5:
 
     def may_be_ours(self, head: bytearray) -> bool:
         """Say whether these first bytes of a frame can be of this dialect."""
-        return may_begin(_SIGNATURE, head)
+        return head[:6] == _SIGNATURE or may_begin(_SIGNATURE, head)
 
     def foreign(self, head: bytes) -> ProtocolError:
         """Return the error that says what such bytes are."""
@@ -204,7 +212,7 @@ class Pyro5:
             ProtocolError: it is none, or not for this end.
             MessageTooLargeError: it is larger than allowed.
         """
-        return _Layout(head, limits, serving=self._serving)
+        return _Layout(head, limits, self._kinds)
 
     def encode(
         self,
@@ -223,17 +231,21 @@ class Pyro5:
             ProtocolError: an annotation id is not four ASCII characters, or a correlation id not
                 16 bytes.
         """
-        check_correlation(correlation_id)
-        pieces, annotations_bytes = write_annotations((annotations or {}).items(), _ANNOTATION)
+        flags &= ~CORRELATION
+        if correlation_id is not None:
+            check_correlation(correlation_id)
+            flags |= CORRELATION
+        pieces: list[Buffer] = []
+        annotations_bytes = 0
+        if annotations:
+            pieces, annotations_bytes = write_annotations(annotations.items(), _ANNOTATION)
         n_bytes = len(payload)
-        if max(n_bytes, annotations_bytes) > _MAX_BYTES:
+        if n_bytes > _MAX_BYTES or annotations_bytes > _MAX_BYTES:
             raise MessageTooLargeError(
                 f"message of {n_bytes} bytes: Pyro5's protocol has no room for more than "
                 f"{_MAX_BYTES}; send it in parts, as an iterator"
             )
-        message_type = type_of(kind, flags)
-        has_correlation = CORRELATION if correlation_id is not None else 0
-        theirs = _FLAGS.theirs(message_type, flags & ~CORRELATION | has_correlation)
+        message_type, theirs = _FLAGS.heads.get((kind, flags)) or _FLAGS.head_of(kind, flags)
         head = _HEADER.pack(
             MAGIC,
             VERSION,
@@ -247,6 +259,8 @@ class Pyro5:
             0,
             _CHECK,
         )
+        if not pieces and n_bytes <= JOIN_BYTES - HEADER_BYTES:
+            return [head + payload]
         return join([head, *pieces, payload])
 
 

@@ -48,9 +48,15 @@ if TYPE_CHECKING:
     from pyroipc.wire.message import Buffer, Limits
 
 CONNECT, CONNECTOK, CONNECTFAIL, INVOKE, RESULT, PING_TYPE = range(1, 7)
-MARSHAL_TEXT = "marshal"
-_SERVED = {CONNECT: REQUEST, INVOKE: REQUEST, PING_TYPE: PING}
-_ANSWERED = {CONNECTOK: WELCOME, CONNECTFAIL: WELCOME, RESULT: RESPONSE, PING_TYPE: PONG}
+SERVED: Mapping[int, int] = {CONNECT: REQUEST, INVOKE: REQUEST, PING_TYPE: PING}
+"""The kinds of the messages that an end that serves is sent, by their types."""
+ANSWERED: Mapping[int, int] = {
+    CONNECTOK: WELCOME,
+    CONNECTFAIL: WELCOME,
+    RESULT: RESPONSE,
+    PING_TYPE: PONG,
+}
+"""Those of the messages that the other end is sent."""
 _IMPLIED = {
     CONNECT: INTRODUCTION,
     CONNECTOK: INTRODUCTION,
@@ -67,16 +73,9 @@ _MEANT = {
 """The flags that mean something in a message of a type; others are ignored, as Pyro does."""
 
 
-def kind_of(message_type: int, *, serving: bool) -> int:
-    """Return the kind of a message.
-
-    Raises:
-        ProtocolError: this end is never sent such a message.
-    """
-    kind = (_SERVED if serving else _ANSWERED).get(message_type)
-    if kind is None:
-        raise ProtocolError(f"invalid msg type {message_type} received")
-    return kind
+def unexpected(message_type: int) -> ProtocolError:
+    """Return the error that says that an end is never sent messages of a type."""
+    return ProtocolError(f"invalid msg type {message_type} received")
 
 
 def type_of(kind: int, flags: int) -> int:
@@ -95,14 +94,18 @@ class FlagTable:
         pairs: a flag of the dialect, and the one of ours.
     """
 
-    __slots__ = ("_ours", "_pairs")
+    __slots__ = ("_pairs", "heads", "ours")
 
     def __init__(self, pairs: Mapping[int, int]) -> None:
         self._pairs = tuple(pairs.items())
-        self._ours = {
+        self.heads: dict[tuple[int, int], tuple[int, int]] = {}
+        """What ``head_of`` has returned."""
+        self.ours = {
             message_type: [self._translated(message_type, theirs) for theirs in range(128)]
             for message_type in _MEANT
         }
+        """By type, and by the flags of the dialect: our flags, those included that the type stands
+        for. There are 128 of each type: the bits above mean nothing."""
 
     def _translated(self, message_type: int, theirs: int) -> int:
         ours = 0
@@ -114,20 +117,18 @@ class FlagTable:
             ours &= ~ERROR
         return ours & _MEANT[message_type] | _IMPLIED.get(message_type, 0)
 
-    def ours(self, message_type: int, theirs: int) -> int:
-        """Return our flags of a message, those included that its type stands for."""
-        return self._ours[message_type][theirs & 0x7F]
-
-    def theirs(self, message_type: int, ours: int) -> int:
-        """Return the flags of the dialect."""
-        ours &= _MEANT[message_type]
+    def head_of(self, kind: int, flags: int) -> tuple[int, int]:
+        """Return the type, and the flags in the dialect, of a message of ours."""
+        message_type = type_of(kind, flags)
+        ours = flags & _MEANT[message_type]
         if ours & STREAM:
             ours |= ERROR
         theirs = 0
         for theirs_bit, ours_bit in self._pairs:
             if ours & ours_bit:
                 theirs |= theirs_bit
-        return theirs
+        head = self.heads[kind, flags] = message_type, theirs
+        return head
 
 
 def check_sizes(

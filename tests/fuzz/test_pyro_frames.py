@@ -427,4 +427,5 @@ def test_the_harness_would_notice(monkeypatch):
 
     monkeypatch.setattr("pyroipc.wire.pyro4.read_annotations", broken)
     with pytest.raises(ValueError, match="escapes"):
-        check(kind.frame(INVOKE), random.Random(0), lambda: kind.decoder(serving=True))
+        frame = kind.frame(INVOKE, area=kind.area({"ABCD": b"x"}))
+        check(frame, random.Random(0), lambda: kind.decoder(serving=True))

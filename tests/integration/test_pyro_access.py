@@ -36,6 +36,7 @@ from tests.support.pyro_raw import RawPyro, served_by_hand
 from tests.support.raw import RawPeer, hello_frame
 from tests.support.snippets import ROOT
 from tests.support.things import Thing
+from tests.support.waiting import wait_until
 
 dialects = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 HMAC = ROADS["hmac"]
@@ -156,7 +157,7 @@ def test_a_pyro5_cannot_use_a_daemon_with_a_key():
     with serving({"thing": Thing()}, road=HMAC) as served:
         with visiting(served, PYRO5) as peer:
             peer.send(peer.introduction() + peer.call(1, "echo", 1))
-            assert "wants an HMAC key" in reason(peer)
+            assert "wants an HMAC key, and Pyro5's protocol knows none" in reason(peer)
         with pytest.raises(SecurityError, match="Pyro5's protocol knows no HMAC key"):
             Proxy(served.uri(), hmac_key=KEY, dialect="pyro5").echo(1)
         await_clients(served.daemon, 0)
@@ -183,6 +184,7 @@ def test_a_pyro4_over_a_connected_socket_has_no_key():
         signed = RawPyro(near, PYRO4, key=KEY)
         peer.send(signed.call(2, "echo", 2))
         assert isinstance(host.loop.finish(), SecurityError)
+        assert host.daemon._session.is_over
         host.daemon.close()
 
 
@@ -290,15 +292,13 @@ def test_a_real_pyro4_with_the_key_is_found():
 
 
 def test_what_was_found_out_without_a_key_does_not_count_with_one():
-    with attacker(refusal_of_pyro4(GARBAGE), b"", b"", refusal_of_pyro4(GARBAGE)) as (
-        location,
-        heard,
-    ):
-        for key in (b"", b"", KEY):
+    refusal = refusal_of_pyro4(GARBAGE)
+    with attacker(refusal, b"", refusal) as (location, heard):
+        for key in (b"", KEY):
             with pytest.raises((CommunicationError, SecurityError)):
                 Proxy(f"PYRO:thing@{location}", hmac_key=key).echo(1)
-        assert [data[:6] for data in heard[:2]] == [b"PYROI\x01", b"PYRO\x00\x30"]
-        assert heard[-1][:6] == b"PYROH\x01"
+        begun = [data[:6] for data in heard]
+        assert begun == [b"PYROI\x01", b"PYRO\x00\x30", b"PYROH\x01"]
 
 
 @pytest.mark.parametrize("how", ["unsigned", "another key", "changed"])
@@ -745,6 +745,22 @@ def test_only_what_is_exposed_runs(kind, how):
         assert peer.ask(9000, "method") is None
         assert peer.ask(9001, "__getattr__", "good") == 5
         assert ran == ["method", "get good"]
+
+
+@dialects
+def test_what_is_asked_for_forges_no_line_of_the_log(kind, caplog):
+    names = ["x\nWARNING root: forged", "\udcff", "\x1b[2J", "x" * 5000, ["x\n"], None]
+    with serving({"thing": Thing()}) as served, visiting(served, kind) as peer:
+        peer.introduce()
+        for name in names:
+            peer.send(peer.call(1, name, flags=ONEWAY))
+            peer.send(peer.call(1, "echo", object_id=name, flags=ONEWAY))
+        assert peer.ask(2, "echo", 1) == 1
+        wait_until(lambda: len(caplog.records) >= 2 * len(names), "all are noted")
+    for record in caplog.records:
+        text = record.getMessage()
+        assert text.isprintable()
+        assert len(text) < 20_000
 
 
 @dialects

@@ -47,7 +47,7 @@ from tests.support.pyro_raw import RawPyro, served_by_hand
 
 dialects = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 DEADLY = ("SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException")
-SOON = 2.0
+SOON = 4.0
 """Seconds; an error that takes longer has waited for something."""
 
 
@@ -692,7 +692,7 @@ def test_a_timeout_bounds_the_whole_call(kind, when, how):
         start = time.monotonic()
         try:
             assert isinstance(failing(lambda: proxy.echo(1)), TimeoutError)
-            assert time.monotonic() - start < 0.5
+            assert time.monotonic() - start < 1.5
         finally:
             stop.set()
 

@@ -89,6 +89,8 @@ def test_a_server_that_was_restarted(host):
         proxy.note("after the restart")
         assert proxy.has_noted("after the restart")
     wait_for_end(proxy)
+    with pytest.raises((pyroipc.ConnectError, pyroipc.ConnectionClosedError)):
+        proxy.add(1)
     with pytest.raises(pyroipc.ConnectError):
         proxy.add(1)
     proxy._pyroRelease()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
 import itertools
 import marshal
 import zlib
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +19,7 @@ from pyroipc.errors import (
 from pyroipc.protocol.pyro_calls import PyroCodec
 from pyroipc.serializers import marshal_reader, table
 from pyroipc.wire import message as ours
+from pyroipc.wire import pyro4
 from pyroipc.wire.pyro4 import Pyro4
 from pyroipc.wire.refusals import connect_failure
 from tests.support.messages import bytewise
@@ -333,6 +336,21 @@ def test_signatures_are_symmetric(theirs, ours_has, sent_with, said, serving):
             decoded(decoder, pieces)
         with pytest.raises(SecurityError, match=said):
             decoder.advance()  # it stays in error
+
+
+def test_signatures_are_compared_in_constant_time(monkeypatch):
+    compared = []
+
+    def compare(first, second):
+        compared.append((len(first), len(second)))
+        return hmac.compare_digest(first, second)
+
+    monkeypatch.setattr(pyro4, "hmac", SimpleNamespace(new=hmac.new, compare_digest=compare))
+    for size in (0, 19, 20, 21, 60_000):
+        data = PYRO4.frame(INVOKE, payload=b"x", area=PYRO4.area({"HMAC": bytes(size)}))
+        with pytest.raises(SecurityError, match="mismatch"):
+            decoded(PYRO4.decoder(serving=True, key=KEY), [data])
+    assert compared == [(20, size) for size in (0, 19, 20, 21, 60_000)]
 
 
 def test_every_bit_that_is_signed_counts(theirs):

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 _INTRODUCTION_ID = 0
 """As for a proxy of Pyro that has made no call; a refusal that answers nothing has it, too."""
 _DUMMY_SERIALIZER = 42
+_IDLE_SECONDS = 0.02
 _SEQUENCE_MASK = 0xFFFF
 
 
@@ -97,7 +98,7 @@ class PyroSession(Session):
         introduces: whether the client introduces itself; False over a connected socket.
     """
 
-    __slots__ = ("_introduces", "_pyro")
+    __slots__ = ("_introduces", "_pyro", "_used_at")
 
     def __init__(
         self,
@@ -110,6 +111,7 @@ class PyroSession(Session):
         super().__init__(channel, settings)
         self._pyro = dialect
         self._introduces = introduces
+        self._used_at = 0.0  # when the last call began, by the monotonic clock
         self.ids = map(and_, count(1), repeat(_SEQUENCE_MASK))  # type: ignore[assignment]
         self.codecs = PyroCodecs(
             channel.peer,
@@ -261,14 +263,15 @@ class PyroSession(Session):
         """Send a message and wait for its answer.
 
         A server that is Pyro says no goodbye when it lets a client go that was idle, or ends. So
-        whether the stream has ended is looked at before anything is sent: then it is certain that
-        the call has not begun, and it is made over a new connection.
+        whether the stream has ended is looked at before anything is sent over one that was idle:
+        then it is certain that the call has not begun, and it is made over a new connection.
 
         Raises:
             ConnectionClosedError, ProtocolError: the connection is of no more use.
             TimeoutError: the deadline passed; the connection stays in step.
         """
-        if self._introduces and self.is_open:
+        before, self._used_at = self._used_at, monotonic()
+        if self._used_at - before > _IDLE_SECONDS and self._introduces and self.is_open:
             fetch(self)
             self.check()
         return super().exchange(request_id, data, deadline)
@@ -278,9 +281,9 @@ class PyroSession(Session):
 
         Pyro does so behind an exception that has to do with communication or security.
         """
-        if isinstance(error, CommunicationError | SecurityError) and self._introduces:
-            if not self.waiters and not self.lead.locked():
-                self.hang_up()
+        closes = isinstance(error, CommunicationError | SecurityError) and self._introduces
+        if closes and not self.waiters and not self.lead.locked():
+            self.hang_up()
 
     # --- the end ---------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ asked for.
 
 from __future__ import annotations
 
-from pyroipc.context import running
+from pyroipc.context import CallContext, running
 from pyroipc.errors import ConnectionClosedError, MessageTooLargeError, ProtocolError, PyroError
 from pyroipc.protocol.blobs import SerializedBlob
 from pyroipc.protocol.compression import decompress
@@ -68,7 +68,8 @@ class PyroServerSession(ServerSession):
         """
         if message.flags & INTRODUCTION:
             return self._introduce(message)
-        if self._session.peer_hello is None:
+        assert self._connection is not None
+        if self._connection.session.peer_hello is None:
             self.refuse()
             text = "invalid msg type 4 received (expected: 1)"
             return self._codecs.failure(text, message.request_id)
@@ -91,6 +92,8 @@ class PyroServerSession(ServerSession):
             welcome = self._welcome(codec, message, facts, answer)
             if self.is_refused:  # because of what came after it
                 raise ProtocolError("nothing may follow an introduction before its answer")
+            self.admit()
+            self._session.welcome()  # unless the connection has failed meanwhile
         except ConnectionClosedError:  # which means that he is told nothing
             self.refuse()
             return []
@@ -99,8 +102,6 @@ class PyroServerSession(ServerSession):
             text = _text_of(error)
             drop_frames(error)
             return self._codecs.failure(text, message.request_id, known)
-        self.admit()
-        self._session.welcome()
         return welcome
 
     def _take_chance(self) -> None:
@@ -195,6 +196,11 @@ class PyroServerSession(ServerSession):
             ProtocolError: an annotation has an id that cannot be.
         """
         if not flags & STREAM:
+            if self._annotations is None and type(running.get()) is not CallContext:
+                correlation_id = message.correlation_id
+                return codec.response(
+                    message.request_id, payload, flags=flags, correlation_id=correlation_id
+                )
             return super()._answer(codec, message, payload, flags)
         annotations = {**self._answer_annotations(), "STRM": payload}
         # For clients that know no streams.
