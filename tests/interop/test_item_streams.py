@@ -99,7 +99,8 @@ def without_lingering(request):
 def test_a_stream_that_does_not_linger(without_lingering):
     clients = [OURS] if without_lingering.library != OURS else [PYRO5, PYRO4]
     for client in clients:
-        found = play(client, "stream_that_is_gone", without_lingering.uri("streams"), "serpent")
+        uris = without_lingering.uri("streams"), without_lingering.uri()
+        found = play(client, "stream_that_is_gone", *uris, "serpent", new_name())
         assert (found["class"], found["args"][0]) == ("PyroError", "item stream terminated")
 
 

@@ -272,10 +272,13 @@ def refused_stream(lib, uri, serializer):
         return [outcome(lib, proxy.count, 3), proxy.add(1)]
 
 
-def stream_that_is_gone(lib, uri, serializer):
-    with lib.proxy(uri, serializer) as proxy:
-        stream = proxy.count(3)
+def stream_that_is_gone(lib, uri, basics_uri, serializer, name):
+    """Connect again when the server has seen that the connection has ended."""
+    with lib.proxy(uri, serializer) as proxy, lib.proxy(basics_uri, serializer) as basics:
+        stream = proxy.watched(name, 3)
         next(stream)
+        proxy._pyroRelease()
+        basics.has_noted(name)
         proxy._pyroReconnect(tries=1)
         return outcome(lib, next, stream)
 
