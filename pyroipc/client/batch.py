@@ -251,10 +251,7 @@ def read_batch(proxy: Proxy[Any], codec: CallCodec, message: Message) -> BatchRe
 
             error = load_error(message.payload, codec.serializer)
         raise error
-    try:
-        value = codec.loads(message.payload)
-    except Exception as failure:
-        raise codec.load_failed(failure) from failure
+    value = codec.value_of(message)
     match value:
         case [list(results), list(failures), list(encoded)] if message.flags & BATCH:
             return BatchResults(codec, results, _by_place(failures), _by_place(encoded))

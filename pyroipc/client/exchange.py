@@ -168,6 +168,10 @@ class Exchange(Conversation):
             waiter.left = True
             self._pass_on(waiter)
         self._forget_items(request_id)
+        freight = self._freight
+        if freight is not None and request_id in freight.taken_back:
+            freight.taken_back.discard(request_id)
+            return  # the peer has never seen it
         if self._abandoned is None:
             self._abandoned = set()
         self._abandoned.add(request_id)
@@ -338,7 +342,7 @@ class Exchange(Conversation):
         """
         if isinstance(error, ConnectionClosedError) and not self.is_over:
             try:
-                self._receive_meanwhile()
+                self.receive_meanwhile()
             except ConversationEndedError as ended:
                 return ended.error
             except BREAKING:
@@ -361,7 +365,7 @@ class Exchange(Conversation):
         except (*BREAKING, ConversationEndedError):
             pass
 
-    def _receive_meanwhile(self) -> bool:
+    def receive_meanwhile(self) -> bool:
         """Receive while the peer takes nothing; False if another thread does that.
 
         The caller is sending, so nothing may be sent in answer here: a message that wants that

@@ -40,6 +40,24 @@ class LoggingDecoder(Decoder):
         return message
 
 
+class _Nowhere:
+    """Takes the bytes of a buffer, and keeps none."""
+
+    __slots__ = ()
+
+    def __init__(self, form: int, n_bytes: int) -> None:
+        pass
+
+    def room(self, filled: int) -> memoryview:
+        return _discarded
+
+    def finish(self) -> bytes:
+        return b""
+
+
+_discarded = memoryview(bytearray(64 << 10))
+
+
 class _Sent:
     """Notes what is sent: it reads the bytes as the peer will."""
 
@@ -47,7 +65,7 @@ class _Sent:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._decoder = Decoder(_EVERYTHING)
+        self._decoder = Decoder(_EVERYTHING, land=_Nowhere)
 
     def note(self, parts: Sequence[Buffer]) -> None:
         """Note the messages that these bytes complete."""

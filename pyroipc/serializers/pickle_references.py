@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
     from pyroipc.serializers.base import References
 
-__all__ = ["ReferenceTable", "pickled"]
+__all__ = ["PLAIN", "ReferenceTable", "is_flat", "pickled"]
+
+PLAIN = frozenset({bytes, bytearray, str, int, float, bool, type(None), complex})
+"""Types of values that hold no others."""
+_SMALL = 64  # items that are worth to be looked at one by one
 
 
 class ReferenceTable(dict[type, "Callable[[Any], Any]"]):
@@ -74,3 +78,17 @@ def pickled(value: object, table: ReferenceTable | None) -> bytes:
         pickler.dispatch_table = table
     pickler.dump(value)
     return file.getvalue()
+
+
+def is_flat(value: object) -> bool:
+    """Tell whether a value is a small container of plain values: that is quick."""
+    kind = type(value)
+    if kind is dict:
+        items: Any = value.values()  # type: ignore[attr-defined]
+        if not PLAIN.issuperset(map(type, value)):  # type: ignore[call-overload]
+            return False
+    elif kind is list or kind is tuple:
+        items = value
+    else:
+        return False
+    return len(items) <= _SMALL and PLAIN.issuperset(map(type, items))

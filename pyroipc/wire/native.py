@@ -441,6 +441,8 @@ class Decoder:
             raise MessageTooLargeError(text) from None
 
     def _large_room(self, large: memoryview) -> memoryview:
+        if self._error is not None:
+            raise self._error
         if not self._total:
             return large[self.end - HEADER_BYTES :]
         if self.end == len(large):
@@ -467,6 +469,10 @@ class Decoder:
         return self._go_on()
 
     def forget(self) -> None:
-        """Let go of what has arrived of a message, for nothing more will come."""
-        self._open = self._large = None
-        self._start = self.end = self._total = self._data_bytes = 0
+        """Let go of what has arrived of a message: the stream is over, and is read no more."""
+        if self._error is None:
+            self._error = ProtocolError("this stream is over")
+        # So that nothing is taken for the begin of a message any more.
+        self._total = HEADER_BYTES
+        self._large = _NO_BYTES
+        self._open = None
