@@ -25,13 +25,16 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _pickle import PickleBuffer
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 __all__ = [
     "APART_BYTES",
     "BYTEARRAY",
     "BYTES",
+    "FRAME",
+    "HEADS",
+    "MAX_LOOSE",
     "MEMORY",
     "SIZES",
     "LargeFoundError",
@@ -39,6 +42,7 @@ __all__ = [
     "Stow",
     "flat",
     "goes_apart",
+    "holds_large",
     "learn_types",
     "memory_of",
     "refuse_large",
@@ -187,3 +191,50 @@ def memory_of(value: Any) -> tuple[str, memoryview]:
     # A view, or, once, a copy without gaps.
     line = numpy.ascontiguousarray(value.reshape(-1, order=order))
     return order, memoryview(line.view(numpy.uint8))
+
+
+# --- large bytes in pickles ---
+
+FRAME = 0x95
+HEADS: Mapping[int, Mapping[bytes, int | None]] = {
+    5: {b"B": BYTES, b"X": None},
+    9: {b"\x8e": BYTES, b"\x96": BYTEARRAY, b"\x8d": None},
+}
+"""Length of the head of a large object -> the opcode that it begins with -> the form that stands
+for it; None: of a text, which stays in-band."""
+MAX_LOOSE = 3
+"""So many bytes of opcodes are too few for a frame of their own, and may stand before a head."""
+
+
+def holds_large(data: bytes) -> bool:
+    """Say whether a pickle that was made by C's ``dumps`` holds large bytes.
+
+    Only what stands between the frames is looked at; the frames are skipped, which are about as
+    many as there are multiples of 64 KiB.
+    """
+    position, end = 2, len(data)
+    while position < end:
+        if data[position] == FRAME:
+            position += 9 + int.from_bytes(data[position + 1 : position + 9], "little")
+            continue
+        found = _large_at(data, position)
+        if found is None:
+            return False
+        form, position = found
+        if form is not None:
+            return True
+    return False
+
+
+def _large_at(data: bytes, position: int) -> tuple[int | None, int] | None:
+    """Return form and end of a large object whose head is here, or a little later."""
+    for start in range(position, position + MAX_LOOSE + 1):
+        for head_bytes, opcodes in HEADS.items():
+            content = start + head_bytes
+            n_bytes = int.from_bytes(data[start + 1 : content], "little")
+            if (
+                data[start : start + 1] in opcodes
+                and APART_BYTES <= n_bytes <= len(data) - content
+            ):
+                return opcodes[data[start : start + 1]], content + n_bytes
+    return None

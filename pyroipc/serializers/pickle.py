@@ -40,6 +40,7 @@ from pyroipc.serializers.parts import (
     SIZES,
     LargeFoundError,
     goes_apart,
+    holds_large,
     learn_types,
     refuse_large,
 )
@@ -191,7 +192,7 @@ class PickleSerializer(Serializer):
                 data = _dumps(value, 5, buffer_callback=refuse_large)
         except FAILURES as failure:
             return self._apart_after(value, failure)
-        if len(data) > APART_BYTES and _holds_large(data):
+        if len(data) > APART_BYTES and holds_large(data):
             return self._apart(value, self._uncounted())
         if len(data) > _LARGE or data.find(_MAIN) >= 0:
             return self._checked(value, data, (value,))
@@ -219,7 +220,7 @@ class PickleSerializer(Serializer):
                 data = _dumps((object_id, member, args, kwargs), 5, buffer_callback=refuse_large)
         except FAILURES as failure:
             return self._apart_after(Call((object_id, member, args, kwargs)), failure)
-        if len(data) > APART_BYTES and _holds_large(data):
+        if len(data) > APART_BYTES and holds_large(data):
             return self._apart(Call((object_id, member, args, kwargs)), self._uncounted())
         if len(data) > _LARGE or data.find(_MAIN) >= 0:
             parts = (*args, *kwargs.values()) if kwargs else args
@@ -468,12 +469,6 @@ class DillSerializer(_OtherPickler):
             SerializeError: not the pickle of a call, or one of things that are missing here.
         """
         return checked_call(self.loads(data))
-
-
-def _holds_large(data: bytes) -> bool:
-    from pyroipc.serializers.pickle_parts import holds_large
-
-    return holds_large(data)
 
 
 def _may_name_main(data: bytes, parts: Iterable[object], table: ReferenceTable | None) -> bool:

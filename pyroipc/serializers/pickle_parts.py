@@ -22,6 +22,9 @@ from pyroipc.serializers.parts import (
     APART_BYTES,
     BYTEARRAY,
     BYTES,
+    FRAME,
+    HEADS,
+    MAX_LOOSE,
     MEMORY,
     Stow,
     flat,
@@ -42,21 +45,11 @@ __all__ = [
     "Collector",
     "array_of",
     "drop_buffer",
-    "holds_large",
     "own_reducer",
     "same",
 ]
 
-_FRAME = 0x95
-_HEADS: Mapping[int, Mapping[bytes, int | None]] = {
-    5: {b"B": BYTES, b"X": None},
-    9: {b"\x8e": BYTES, b"\x96": BYTEARRAY, b"\x8d": None},
-}
-"""Length of the head of a large object -> the opcode that it begins with -> the form that stands
-for it; None: of a text, which stays in-band."""
 _NEXT_BUFFER = b"\x97"
-_MAX_LOOSE = 3
-"""So many bytes of opcodes are too few for a frame of their own, and may stand before a head."""
 
 
 def drop_buffer(buffer: PickleBuffer) -> bool:
@@ -168,7 +161,7 @@ class Collector:
             self._follow(data)
             return n_bytes
         self._loose = b""
-        form = _HEADS[len(head)][head[:1]]
+        form = HEADS[len(head)][head[:1]]
         if form is None or self._stow.is_full:
             self._pieces.append(bytes(piece))
         else:
@@ -186,13 +179,13 @@ class Collector:
                 step = min(self._frame_bytes, len(data) - position)
                 self._frame_bytes -= step
                 position += step
-            elif data[position] == _FRAME and not self._loose:
+            elif data[position] == FRAME and not self._loose:
                 self._is_lost = position + 9 > len(data)
                 self._frame_bytes = int.from_bytes(data[position + 1 : position + 9], "little")
                 position += 9
             else:
                 self._loose += data[position : position + 16]
-                self._is_lost = len(self._loose) > _MAX_LOOSE + 9
+                self._is_lost = len(self._loose) > MAX_LOOSE + 9
                 position += 16
 
 
@@ -203,45 +196,11 @@ def _head_of(loose: bytes, n_bytes: int) -> bytes | None:
         loose: what stands between the end of a frame, or of large bytes, and what comes now.
         n_bytes: the length of what comes now.
     """
-    for head_bytes, opcodes in _HEADS.items():
-        if head_bytes <= len(loose) <= head_bytes + _MAX_LOOSE:
+    for head_bytes, opcodes in HEADS.items():
+        if head_bytes <= len(loose) <= head_bytes + MAX_LOOSE:
             head = loose[-head_bytes:]
             if head[:1] in opcodes and int.from_bytes(head[1:], "little") == n_bytes:
                 return head
-    return None
-
-
-def holds_large(data: bytes) -> bool:
-    """Say whether a pickle that was made by C's ``dumps`` holds large bytes.
-
-    Only what stands between the frames is looked at; the frames are skipped, which are about as
-    many as there are multiples of 64 KiB.
-    """
-    position, end = 2, len(data)
-    while position < end:
-        if data[position] == _FRAME:
-            position += 9 + int.from_bytes(data[position + 1 : position + 9], "little")
-            continue
-        found = _large_at(data, position)
-        if found is None:
-            return False
-        form, position = found
-        if form is not None:
-            return True
-    return False
-
-
-def _large_at(data: bytes, position: int) -> tuple[int | None, int] | None:
-    """Return form and end of a large object whose head is here, or a little later."""
-    for start in range(position, position + _MAX_LOOSE + 1):
-        for head_bytes, opcodes in _HEADS.items():
-            content = start + head_bytes
-            n_bytes = int.from_bytes(data[start + 1 : content], "little")
-            if (
-                data[start : start + 1] in opcodes
-                and APART_BYTES <= n_bytes <= len(data) - content
-            ):
-                return opcodes[data[start : start + 1]], content + n_bytes
     return None
 
 

@@ -186,6 +186,11 @@ class Decoder:
         """True if a part of a message has arrived; an end of the stream now cuts it off."""
         return self.end > self._start or self._open is not None
 
+    @property
+    def is_filling(self) -> bool:
+        """Whether a message waits for its data."""
+        return self._open is not None
+
     def get_buffer(self) -> memoryview:
         """Lend the memory into which the next bytes are to be received; never empty."""
         if self._large is not None:

@@ -1,0 +1,91 @@
+"""What a client is owed: answers in their order, but that small ones pass by long ones.
+
+A long message is given out chunk by chunk. What came after it goes between its chunks, unless it
+belongs to the same call, or is a goodbye: those come when all before them has been sent.
+"""
+
+from __future__ import annotations
+
+from pyroipc.wire.message import GOODBYE
+from pyroipc.wire.native import HEADER_BYTES, LongMessage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyroipc.protocol.calls import Encoded
+    from pyroipc.wire.message import Buffer
+
+__all__ = ["Backlog"]
+
+
+class Backlog:
+    """Messages that wait to be sent; any thread may add some, and one at a time takes some."""
+
+    __slots__ = ("_long_id", "_lots", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: list[Encoded] = []
+        self._lots: Iterator[list[Buffer]] | None = None  # of the long message under way
+        self._long_id = 0
+
+    def __len__(self) -> int:
+        """Return how many messages wait, without the one that is under way."""
+        return len(self._waiting)
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting) or self._lots is not None
+
+    @property
+    def is_long(self) -> bool:
+        """Whether a long message is under way."""
+        return self._lots is not None
+
+    def append(self, data: Encoded) -> None:
+        """Add a message."""
+        self._waiting.append(data)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._waiting.clear()
+        self._lots = None
+
+    def take(self) -> list[Buffer]:
+        """Take away what is to be sent next: what is small, and one chunk of what is long."""
+        parts: list[Buffer] = []
+        while not parts and self:
+            self._take_small(parts)
+            lot = None if self._lots is None else next(self._lots, None)
+            if lot is not None:
+                parts += lot
+            elif self._lots is not None:
+                self._lots = None  # what has waited for its end may go now
+        return parts
+
+    def _take_small(self, parts: list[Buffer]) -> None:
+        waiting = self._waiting
+        tied = set() if self._lots is None else {self._long_id}
+        place = 0
+        while place < len(waiting):
+            data = waiting[place]
+            if isinstance(data, LongMessage):
+                if self._lots is None:
+                    self._lots, self._long_id = data.chunks(), data.request_id
+                    del waiting[place]
+                else:
+                    place += 1
+                tied.add(data.request_id)
+                continue
+            kind, request_id = _facts(data)
+            if tied and (kind == GOODBYE or request_id in tied):
+                tied.add(request_id)
+                place += 1
+                continue
+            del waiting[place]
+            parts += (data,) if isinstance(data, bytes) else data
+
+
+def _facts(data: bytes | list[Buffer]) -> tuple[int, int]:
+    """Return kind and request id of an encoded message."""
+    head = bytes(data[:HEADER_BYTES]) if isinstance(data, bytes) else bytes(data[0][:HEADER_BYTES])
+    return head[6], int.from_bytes(head[24:28], "big")
