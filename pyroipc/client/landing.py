@@ -222,7 +222,8 @@ class _Pool:
         return block
 
     def _free(self, n_bytes: int) -> mmap.mmap | None:
-        for index, block in enumerate(self._blocks):
+        for index in range(len(self._blocks)):
+            block = self._blocks[index]
             # Referred to by the list, by this variable, and by the argument.
             if n_bytes <= len(block) <= n_bytes + n_bytes // 8 and sys.getrefcount(block) == 3:
                 self._blocks.append(self._blocks.pop(index))

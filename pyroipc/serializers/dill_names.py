@@ -6,6 +6,7 @@ Imported only when dill is used: it takes 40 ms to load, and is not among the re
 from __future__ import annotations
 
 import sys
+from _pickle import PickleBuffer
 from io import BytesIO
 
 import dill  # pyright: ignore[reportMissingImports] - not among the requirements
@@ -76,6 +77,9 @@ class _NamingPickler(dill.Pickler):  # type: ignore[misc]
             and known_by_reference(obj, self._peer.generation)
         ):
             return find_in_main, (obj.__qualname__,)  # type: ignore[attr-defined]
+        if type(obj) is PickleBuffer and not obj.raw().nbytes:
+            # The pickler that is written in Python (3.11) stumbles over a second empty one.
+            return (bytes if obj.raw().readonly else bytearray), ()
         own = self._own_reducer(type(obj))
         if own is not None:
             return own(obj)

@@ -79,13 +79,13 @@ def look_into(value: Any) -> None:
     looks = 0
     while waiting and looks < _LOOKS:
         part = waiting.pop()
+        looks += 1
         if type(part) in _BUFFERS:
             look_for_large(part)
             continue
         parts = _parts_of(part)
         if not _TINY.issuperset(map(type, parts)):
             waiting += parts[:_LOOKS]
-            looks += len(parts[:_LOOKS])
 
 
 def _parts_of(value: Any) -> list[Any]:

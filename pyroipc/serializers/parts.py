@@ -190,7 +190,8 @@ def memory_of(value: Any) -> tuple[str, memoryview]:
         return order, memoryview(b"")
     # A view, or, once, a copy without gaps.
     line = numpy.ascontiguousarray(value.reshape(-1, order=order))
-    return order, memoryview(line.view(numpy.uint8))
+    view = memoryview(line.view(numpy.uint8))
+    return order, view if flags.writeable else view.toreadonly()
 
 
 # --- large bytes in pickles ---

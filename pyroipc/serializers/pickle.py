@@ -44,14 +44,21 @@ from pyroipc.serializers.parts import (
     learn_types,
     refuse_large,
 )
-from pyroipc.serializers.pickle_culprits import FAILURES, Call, cannot_dump, cannot_load
-from pyroipc.serializers.pickle_references import PLAIN, ReferenceTable, is_flat, pickled
+from pyroipc.serializers.pickle_references import (
+    FAILURES,
+    PLAIN,
+    Call,
+    ReferenceTable,
+    is_flat,
+    is_number_array,
+    pickled,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _pickle import PickleBuffer
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any
+    from typing import Any, NoReturn
 
     from pyroipc.serializers.base import Buffer, ClassesFor, DecodedCall, References
     from pyroipc.serializers.parts import Parts
@@ -136,7 +143,7 @@ class PickleSerializer(Serializer):
         try:
             return _loads(data)
         except FAILURES as failure:
-            cannot_load(self.name, failure)
+            _cannot("load", self.name, failure)
 
     def dumps_call(
         self,
@@ -172,7 +179,7 @@ class PickleSerializer(Serializer):
         try:
             object_id, member, args, kwargs = call = _loads(data)
         except FAILURES as failure:
-            cannot_load(self.name, failure)
+            _cannot("load", self.name, failure)
         if type(object_id) is type(member) is str and type(args) is tuple and kwargs is None:
             return call  # type: ignore[no-any-return]
         return checked_call(call)
@@ -236,7 +243,7 @@ class PickleSerializer(Serializer):
         try:
             return _loads(data, buffers=buffers)
         except FAILURES as failure:
-            cannot_load(self.name, failure)
+            _cannot("load", self.name, failure)
 
     def loads_call_parts(self, data: Buffer, buffers: Sequence[Any]) -> DecodedCall:
         """Decode a call. Runs code that the peer chose: for trusted peers only.
@@ -250,7 +257,7 @@ class PickleSerializer(Serializer):
         """Return the SerializeError that says why bytes could not be loaded."""
         if isinstance(failure, FAILURES) and not isinstance(failure, SerializeError):
             try:
-                cannot_load(self.name, failure)
+                _cannot("load", self.name, failure)
             except SerializeError as error:
                 return error
         return failure
@@ -284,11 +291,6 @@ class PickleSerializer(Serializer):
     def _try(self, value: object) -> object:
         return self._pickle(value, refuse_large)
 
-    def _collect(self, value: object) -> object:
-        from pyroipc.serializers.pickle_parts import Collector
-
-        return Collector(self._table if self._by_reference else None).dump(value)
-
     def _apart(self, value: object, table: ReferenceTable | None) -> bytes | Parts:
         """Pickle with large buffers apart.
 
@@ -301,11 +303,14 @@ class PickleSerializer(Serializer):
         """
         from pyroipc.serializers.pickle_parts import Collector
 
-        plain = tuple(value) if type(value) is Call else value
+        collector = Collector(table if self._by_reference else None)
+        plain: Any = tuple(value) if type(value) is Call else value
+        wrap = collector.wrapped_call if type(value) is Call else collector.wrapped
         try:
-            parts = Collector(table if self._by_reference else None).dump(plain)
+            parts = collector.dump(wrap(plain))
         except FAILURES as failure:
-            return self._by_value(value, failure, tried=self._collect, apart=True)  # type: ignore[no-any-return]
+            again = Collector(self._table if self._by_reference else None).dump
+            return self._by_value(value, failure, tried=again, apart=True)  # type: ignore[no-any-return]
         payload = parts if isinstance(parts, bytes) else parts.payload
         if payload.find(_MAIN) < 0 or (
             self._peer.shares_main and self._knows_all(plain, self._uncounted())
@@ -341,7 +346,7 @@ class PickleSerializer(Serializer):
             SerializeError: cloudpickle cannot do it either, or is not installed.
         """
         if isinstance(failure, RecursionError | MemoryError):
-            cannot_dump(self, value, failure, _dumps)
+            _cannot("dump", self, value, failure, _dumps)
         try:
             from pyroipc.serializers.by_value import dumps_by_value, dumps_by_value_apart
         except ImportError as missing:
@@ -363,8 +368,8 @@ class PickleSerializer(Serializer):
             return dumps_by_value(plain, peer, table)
         except FAILURES as second_failure:
             again = self._uncounted()
-            cannot_dump(
-                self, value, second_failure, lambda part: dumps_by_value(part, peer, again)
+            _cannot(
+                "dump", self, value, second_failure, lambda part: dumps_by_value(part, peer, again)
             )
 
 
@@ -445,7 +450,7 @@ class DillSerializer(_OtherPickler):
                 return dill_dumps_apart(plain, self._peer, Collector(table))
             return self._dump(plain, self._peer, table)
         except FAILURES as failure:
-            cannot_dump(self, value, failure, lambda part: self._dump(part, self._peer, table))
+            _cannot("dump", self, value, failure, lambda part: self._dump(part, self._peer, table))
 
     def loads(self, data: Buffer) -> object:
         """Decode one value. Runs code that the peer chose: for trusted peers only."""
@@ -460,7 +465,7 @@ class DillSerializer(_OtherPickler):
         try:
             return self._load(data, buffers)
         except FAILURES as failure:
-            cannot_load(self.name, failure)
+            _cannot("load", self.name, failure)
 
     def loads_call(self, data: Buffer) -> DecodedCall:
         """Decode a call. Runs code that the peer chose: for trusted peers only.
@@ -481,7 +486,7 @@ def _may_name_main(data: bytes, parts: Iterable[object], table: ReferenceTable |
     for part in parts:
         if type(part) in PLAIN:
             skipped_bytes += len(part) if isinstance(part, bytes | bytearray | str) else 0
-        elif _is_number_array(part):
+        elif is_number_array(part):
             skipped_bytes += part.nbytes  # type: ignore[attr-defined]
         else:
             others.append(part)
@@ -490,9 +495,8 @@ def _may_name_main(data: bytes, parts: Iterable[object], table: ReferenceTable |
     return _MAIN in data
 
 
-def _is_number_array(value: object) -> bool:
-    """Tell whether a value is a numpy array without Python objects in it."""
-    cls = type(value)
-    if cls.__name__ != "ndarray" or cls.__module__ != "numpy":
-        return False
-    return not value.dtype.hasobject  # type: ignore[attr-defined]
+def _cannot(verb: str, *facts: object) -> NoReturn:
+    """Say what cannot be encoded, or decoded, and why."""
+    from pyroipc.serializers import pickle_culprits  # when something has failed
+
+    raise getattr(pickle_culprits, f"cannot_{verb}")(*facts)

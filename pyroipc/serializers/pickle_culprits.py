@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pyroipc.errors import SerializeError
+from pyroipc.serializers.pickle_references import FAILURES, PLAIN, Call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from typing import NoReturn
 
     from pyroipc.serializers.base import Serializer
 
-__all__ = ["FAILURES", "Call", "cannot_dump", "cannot_load"]
+__all__ = ["cannot_dump", "cannot_load"]
 
-# What user code inside of a (un)pickling may raise. A KeyboardInterrupt is somebody's Ctrl-C.
-FAILURES = (Exception, SystemExit, GeneratorExit)
-_PLAIN = frozenset({bytes, bytearray, str, int, float, bool, type(None), complex})
 _MAX_ATTEMPTS = 200  # picklings in search of the part that cannot be sent
 _MAX_STEPS = 8  # steps of the path to it
 
@@ -84,18 +82,12 @@ def _parts_of(value: object) -> Iterable[tuple[str, object]]:
         return [(f"[{index}]", part) for index, part in enumerate(value[:_MAX_ATTEMPTS])]
     if isinstance(value, dict):
         return [
-            (f"[{key!r}]" if type(key) in _PLAIN else "[...]", part) for key, part in value.items()
+            (f"[{key!r}]" if type(key) in PLAIN else "[...]", part) for key, part in value.items()
         ]
     attributes = getattr(value, "__dict__", None)
     if isinstance(attributes, dict):
         return [(f".{key}", part) for key, part in attributes.items()]
     return ()
-
-
-class Call(tuple[object, object, "Sequence[object]", "dict[str, object] | None"]):
-    """The parts of a call, so that an error can speak of arguments."""
-
-    __slots__ = ()
 
 
 def _text_of(failure: BaseException) -> str:

@@ -132,6 +132,27 @@ class Collector:
             self._wishes.end()
             self._stow.clear()
 
+    def wrapped(self, value: Any) -> Any:
+        """Return a value with its own large bytearray in a buffer, which pickle would copy.
+
+        Of a call, those of its arguments; deeper inside, pickle has to copy them.
+        """
+        if type(value) is bytearray and len(value) >= APART_BYTES:
+            return self._wishes.add(memoryview(value), BYTEARRAY)
+        return value
+
+    def wrapped_call(self, call: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return a call with the large bytearrays among its arguments in buffers."""
+        object_id, member, args, kwargs = call
+        given = [*args, *(kwargs or {}).values()]
+        kinds = list(map(type, given))
+        if bytearray not in kinds or len(set(map(id, given))) < len(given):
+            return call  # what is given twice arrives as one
+        args = tuple(map(self.wrapped, args))
+        if kwargs:
+            kwargs = {key: self.wrapped(value) for key, value in kwargs.items()}
+        return object_id, member, args, kwargs
+
     def own_reducer(self, cls: type) -> Reducer | None:
         """Return how a class is reduced here; None: as it likes."""
         return own_reducer(cls, self._wishes)

@@ -12,16 +12,33 @@ from io import BytesIO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from pyroipc.serializers.base import References
 
-__all__ = ["PLAIN", "ReferenceTable", "is_flat", "pickled"]
+__all__ = [
+    "FAILURES",
+    "PLAIN",
+    "Call",
+    "ReferenceTable",
+    "is_flat",
+    "is_number_array",
+    "pickled",
+]
+
+# What user code inside of a (un)pickling may raise. A KeyboardInterrupt is somebody's Ctrl-C.
+FAILURES = (Exception, SystemExit, GeneratorExit)
 
 PLAIN = frozenset({bytes, bytearray, str, int, float, bool, type(None), complex})
 """Types of values that hold no others."""
 _SMALL = 64  # items that are worth to be looked at one by one
+
+
+class Call(tuple[object, object, "Sequence[object]", "dict[str, object] | None"]):
+    """The parts of a call, so that an error can speak of arguments."""
+
+    __slots__ = ()
 
 
 class ReferenceTable(dict[type, "Callable[[Any], Any]"]):
@@ -92,3 +109,11 @@ def is_flat(value: object) -> bool:
     else:
         return False
     return len(items) <= _SMALL and PLAIN.issuperset(map(type, items))
+
+
+def is_number_array(value: object) -> bool:
+    """Tell whether a value is a numpy array without Python objects in it."""
+    cls = type(value)
+    if cls.__name__ != "ndarray" or cls.__module__ != "numpy":
+        return False
+    return not value.dtype.hasobject  # type: ignore[attr-defined]

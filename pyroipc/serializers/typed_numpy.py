@@ -225,7 +225,12 @@ def _struct(numpy: Any, n_bytes: int, aligned: bool, fields: list[Any]) -> Any: 
         "titles": titles,
         "itemsize": n_bytes,
     }
-    return numpy.dtype(layout, align=aligned)
+    if aligned:
+        try:
+            return numpy.dtype(layout, align=True)
+        except ValueError:
+            pass  # a selection of fields, with gaps: they stay where they are
+    return numpy.dtype(layout)
 
 
 rebuilders_of_numpy: dict[str, tuple[Callable[[Any, Any], object], int]] = {
