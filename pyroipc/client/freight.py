@@ -94,6 +94,7 @@ class Freight:
                 break
             if not held:
                 raise TimeoutError("the deadline passed while another call was being sent")
+            conversation.channel.widen()
             self._settle(conversation)
             self._send_chunks(conversation, message, deadline)
         finally:

@@ -109,7 +109,8 @@ class _Bytes:
         return self._view[filled:]
 
     def finish(self) -> bytes:
-        return self._stream.getvalue()
+        self._view.release()
+        return self._stream.getvalue()  # a copy, if somebody has a view of it all the same
 
 
 class _Array:

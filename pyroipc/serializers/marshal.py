@@ -138,11 +138,11 @@ class TypedMarshalSerializer(MarshalSerializer):
 
     def __init__(self, values: Values, inline: TypedMarshalSerializer | None = None) -> None:
         self._values = values
-        self._inline = inline or self
+        self._inline = inline  # keeps large buffers; None: this one does
 
     def dumps(self, value: object) -> bytes:
         """Encode one value; see Serializer.dumps."""
-        return self._inline.dumps_parts(value)  # type: ignore[return-value]
+        return (self._inline or self).dumps_parts(value)  # type: ignore[return-value]
 
     def dumps_parts(self, value: object) -> bytes | Parts:
         """Encode one value; see Serializer.dumps_parts.
@@ -176,7 +176,7 @@ class TypedMarshalSerializer(MarshalSerializer):
         kwargs: dict[str, object] | None,
     ) -> bytes:
         """Encode a call; see Serializer.dumps_call."""
-        return self._inline.dumps_call_parts(object_id, member, args, kwargs)  # type: ignore[return-value]
+        return (self._inline or self).dumps_call_parts(object_id, member, args, kwargs)  # type: ignore[return-value]
 
     def dumps_call_parts(
         self,

@@ -246,11 +246,7 @@ class PickleSerializer(Serializer):
             _cannot("load", self.name, failure)
 
     def loads_call_parts(self, data: Buffer, buffers: Sequence[Any]) -> DecodedCall:
-        """Decode a call. Runs code that the peer chose: for trusted peers only.
-
-        Raises:
-            SerializeError: not the pickle of a call, or one of things that are missing here.
-        """
+        """Decode a call; otherwise as :meth:`loads_parts`."""
         return checked_call(self.loads_parts(data, buffers))
 
     def load_failed(self, failure: BaseException) -> BaseException:
@@ -301,16 +297,18 @@ class PickleSerializer(Serializer):
         Raises:
             SerializeError: something in it cannot be pickled.
         """
-        from pyroipc.serializers.pickle_parts import Collector
+        from pyroipc.serializers.pickle_parts import Collector, dumps_quickly
 
-        collector = Collector(table if self._by_reference else None)
+        is_call = type(value) is Call
         plain: Any = tuple(value) if type(value) is Call else value
-        wrap = collector.wrapped_call if type(value) is Call else collector.wrapped
-        try:
-            parts = collector.dump(wrap(plain))
-        except FAILURES as failure:
-            again = Collector(self._table if self._by_reference else None).dump
-            return self._by_value(value, failure, tried=again, apart=True)  # type: ignore[no-any-return]
+        parts = None if self._by_reference else dumps_quickly(plain, is_call=is_call)
+        if parts is None:
+            collector = Collector(table if self._by_reference else None)
+            try:
+                parts = collector.dump(collector.wrapped(plain, is_call=is_call))
+            except FAILURES as failure:
+                again = Collector(self._table if self._by_reference else None).dump
+                return self._by_value(value, failure, tried=again, apart=True)  # type: ignore[no-any-return]
         payload = parts if isinstance(parts, bytes) else parts.payload
         if payload.find(_MAIN) < 0 or (
             self._peer.shares_main and self._knows_all(plain, self._uncounted())

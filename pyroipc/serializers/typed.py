@@ -192,7 +192,10 @@ def encode_apart(
     if values.references is not None:  # what was counted before the first large one was found
         values.references.take_back(getattr(form(values.wary(is_trial=True)), method), *args)
     stow = Stow()
-    return stow.parts(getattr(form(values.stowing(stow)), method)(*args))
+    try:
+        return stow.parts(getattr(form(values.stowing(stow)), method)(*args))
+    finally:
+        stow.clear()
 
 
 class _Recount:

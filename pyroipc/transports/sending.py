@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MSG_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 TICK_SECONDS = 1
 _PARTS_MAX = 512
+_WIDE_BYTES = 1 << 20
 _MEANWHILE_MILLISECONDS = 20
 _POLL_MAX = 86_400_000  # milliseconds; more than poll() can take would be an error
 
@@ -41,6 +42,7 @@ class SendingHalf:
 
     __slots__ = (
         "_atomic_bytes",
+        "_is_wide",
         "_send",
         "_sent",
         "has_pending",
@@ -63,6 +65,7 @@ class SendingHalf:
         self._send = sock.send
         self._sent = 0  # what the last system call took, not yet counted in the offset
         self._atomic_bytes = _atomic_bytes(sock)
+        self._is_wide = True
 
     def send_now(self, data: bytes) -> bool:
         """Send one small piece whole and without waiting, if that is possible now.
@@ -142,6 +145,20 @@ class SendingHalf:
     def _is_committed(self) -> bool:
         """Whether a coat has taken something of which it could not send all."""
         return self.has_pending is not None and self.sock.is_committed  # type: ignore[attr-defined]
+
+    def widen(self) -> None:
+        """Have the kernel take a whole chunk of a long message at once, if that can be chosen.
+
+        Not on a socket that a user has lent; and TCP finds out by itself what is best.
+        """
+        if self._is_wide:
+            return
+        self._is_wide = True
+        if self.has_pending is None and self.sock.family == getattr(socket, "AF_UNIX", None):
+            try:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WIDE_BYTES)
+            except OSError:
+                pass  # then it goes in more pieces
 
     def send_what_goes(self, parts: Sequence[Buffer]) -> bool:
         """Put pieces behind what is unsent, and send as much of all that as goes without waiting.

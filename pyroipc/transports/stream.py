@@ -88,6 +88,7 @@ class StreamChannel(SendingHalf):
         super().__init__(sock)
         self.peer = peer
         self.owned = owned
+        self._is_wide = not owned
         self.decoder = decoder
         self.spin: Spin | None = None
         """Looks for data before sleeping, once it is set."""

@@ -374,12 +374,12 @@ class Decoder:
 
     def _decode_data(self) -> Message | None:
         """Put data where they belong; None if more are needed."""
-        opened, large = self._open, self._large
+        opened = self._open
         assert opened is not None
-        assert large is not None
-        if large:
+        # The memory itself is in no variable here: when it is given out, nobody has a view of it.
+        if self._large:
             arrived = self.end - HEADER_BYTES
-            if arrived < len(large):
+            if arrived < len(self._large):
                 return None
             self._direct(opened, opened.after(opened.at, arrived), self._data_bytes - arrived)
         else:  # there may be some in the scratch

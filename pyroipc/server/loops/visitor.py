@@ -18,6 +18,7 @@ from pyroipc.server.loops.runner import UNUSUAL, Runner
 from pyroipc.transports.readiness import READ, WRITE
 from pyroipc.transports.stream import MSG_DONTWAIT
 from pyroipc.wire.message import ONEWAY, REQUEST
+from pyroipc.wire.native import LongMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -323,6 +324,8 @@ class Visitor(Runner):
     def put(self, data: Encoded) -> None:
         """Send something as far as it goes, and keep the rest; any thread."""
         self.backlog.append(data)
+        if isinstance(data, LongMessage):
+            self.session.channel.widen()
         # The welcome waits for the answer to the introduction that came with the hello, so that
         # both are one piece, and wake the client once.
         if self.is_slow is not None or not self.session.decoder.buffered:

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import os
 import resource
+import tracemalloc
 from array import array
 
 import numpy as np
@@ -69,6 +70,20 @@ def test_forms(form, kind, n_bytes, land):
         assert len(arrived) == n_bytes
     else:
         assert hash(arrived) == hash(bytes(content))
+
+
+def test_bytes_are_not_copied():
+    for n_bytes in (100_000, 3 * MIB):
+        content = bytes(n_bytes)
+        tracemalloc.start()
+        try:
+            found = landing.land(parts.BYTES, n_bytes)
+            found.room(0)[:] = content
+            assert len(found.finish()) == n_bytes
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 1.1 * n_bytes
 
 
 def test_what_is_no_whole_number_of_items_lands_anywhere():
