@@ -24,7 +24,7 @@ from pyroipc.client.conversation import BREAKING, Conversation, ConversationEnde
 from pyroipc.client.waiters import Waiter
 from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
 from pyroipc.protocol import state as states
-from pyroipc.protocol.calls import drop_parent, parent_of, refusal
+from pyroipc.protocol.calls import drop_parent, parent_of
 from pyroipc.transports.stream import PartlySentError, WokenError
 from pyroipc.wire.message import (
     GOODBYE,
@@ -268,7 +268,7 @@ class Exchange(Conversation):
 
     def _refuse(self, message: Message) -> None:
         """Answer a request that nobody here can run."""
-        self.send(refusal(message.request_id, ProtocolError(NO_OBJECTS)))
+        self.send(self.codecs.refusal(message, ProtocolError(NO_OBJECTS)))
 
     def _pass_on(self, waiter: Waiter) -> None:
         """Give the requests that a waiter was to run to whoever runs requests otherwise."""
@@ -408,7 +408,7 @@ class Exchange(Conversation):
             event = states.RECEIVE_WELCOME if kind == WELCOME else states.RECEIVE_CALL
             state = states.after(self._state, event)
             if state == states.IDLE and kind == REQUEST:
-                self.send(refusal(message.request_id, ProtocolError(_NO_CONVERSATION)))
+                self.send(self.codecs.refusal(message, ProtocolError(_NO_CONVERSATION)))
             elif state != states.LEFT:
                 self._dispatch(message)
         self.arrived = None

@@ -27,14 +27,15 @@ them: :mod:`pyroipc.wire.native_bulk`.
 The fields that seldom change come first: the first 24 bytes of a plain call are always the
 same, so that one comparison recognises them and three values make the whole header.
 
-The decoder never raises anything but :class:`~pyroipc.errors.ProtocolError` or a subclass,
-whatever the bytes, and checks every size before it takes memory. It does no I/O: it lends
-memory through :meth:`Decoder.get_buffer`, and is told in ``received`` how much arrived.
+The decoder reads the other dialects, too (:mod:`pyroipc.wire.dialect`). It never raises anything
+but :class:`~pyroipc.errors.ProtocolError` or a subclass, whatever the bytes (and SecurityError in
+a dialect that signs its messages), and checks every size before it takes memory. It does no I/O:
+it lends memory through :meth:`Decoder.get_buffer`, and is told in ``received`` how much arrived.
 """
 
 from __future__ import annotations
 
-from pyroipc.errors import MessageTooLargeError, ProtocolError
+from pyroipc.errors import MessageTooLargeError, ProtocolError, SecurityError
 from pyroipc.wire.message import (
     BATCH,
     DATA,
@@ -55,15 +56,8 @@ from pyroipc.wire.native_encoder import (
     pack_header,
     plain_prefix,
 )
-from pyroipc.wire.native_layout import (
-    HEADER,
-    HEADER_BYTES,
-    SIGNATURE,
-    VERSION,
-    Layout,
-    foreign,
-    may_be_ours,
-)
+from pyroipc.wire.native_layout import HEADER, HEADER_BYTES, NATIVE, SIGNATURE, VERSION
+from pyroipc.wire.native_layout import Layout as NativeLayout
 
 __all__ = [
     "HEADER_BYTES",
@@ -84,6 +78,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyroipc.wire.dialect import Dialect, Layout
     from pyroipc.wire.native_bulk import Land, Place
 
 SCRATCH_BYTES = 64 << 10
@@ -136,6 +131,7 @@ class Decoder:
         "_start",
         "_total",
         "buffered",
+        "dialect",
         "end",
         "received",
         "scratch",
@@ -165,10 +161,12 @@ class Decoder:
         self._data_bytes = 0  # missing of the frame of data that has begun
         self._land = land
         self._allocate = allocate
-        self._error: ProtocolError | None = None
+        self._error: ProtocolError | SecurityError | None = None
         self.received = 0
         self.buffered = False
         """True while a complete message may be waiting: call advance before receiving."""
+        self.dialect: Dialect = NATIVE
+        """How it takes the stream apart."""
         self.limits = limits
 
     @property
@@ -180,6 +178,16 @@ class Decoder:
     def limits(self, limits: Limits) -> None:
         self._limits = limits
         self._plain_bytes = min(limits.message_bytes, SCRATCH_BYTES) - HEADER_BYTES
+        if self.dialect is not NATIVE:
+            self._plain_bytes = -1
+
+    def speak(self, dialect: Dialect) -> None:
+        """Take the stream apart in another way from here on, what has arrived included."""
+        self.dialect = dialect
+        self.limits = self._limits
+        self._error = None
+        self._open = None
+        self.buffered = self.end > self._start
 
     @property
     def in_message(self) -> bool:
@@ -274,6 +282,7 @@ class Decoder:
 
         Raises:
             ProtocolError: as :meth:`advance` does.
+            SecurityError: so does this.
         """
         if self._error is not None:
             raise self._error
@@ -284,7 +293,7 @@ class Decoder:
                 message = self._decode_large()
             else:
                 message = self._decode_data()
-        except ProtocolError as error:
+        except (ProtocolError, SecurityError) as error:
             self._error = error
             raise
         if message is None or not self.end:
@@ -293,13 +302,15 @@ class Decoder:
 
     def _decode_scratch(self) -> Message | None:
         start, available = self._start, self.end - self._start
-        head = self._scratch[start : start + min(available, HEADER_BYTES)]
-        if not may_be_ours(head):
-            raise ProtocolError(foreign(bytes(head[:16])))
-        if available < HEADER_BYTES:
+        dialect = self.dialect
+        header_bytes = dialect.header_bytes
+        head = self._scratch[start : start + min(available, header_bytes)]
+        if not dialect.may_be_ours(head):
+            raise dialect.foreign(bytes(head[:16]))
+        if available < header_bytes:
             return None
-        layout = Layout(head, self._limits)
-        if layout.kind == DATA:
+        layout = dialect.layout(head, self._limits)
+        if isinstance(layout, NativeLayout) and layout.kind == DATA:
             return self._begin_data(layout)
         if available < layout.table_stop:
             return None
@@ -311,8 +322,8 @@ class Decoder:
             return None
         stop = start + layout.total
         message = layout.message(memoryview(self._scratch[start:stop]))
-        if layout.is_plain and layout.flags in _USUAL_FLAGS and layout.serializer_id < 32:
-            _PLAIN[bytes(head[:24])] = (layout.kind, layout.serializer_id, layout.flags)
+        if layout.is_plain and message.flags in _USUAL_FLAGS and message.serializer_id < 32:
+            _PLAIN[bytes(head[:24])] = (message.kind, message.serializer_id, message.flags)
         opened = self._opened(layout, message)
         # No call from here to the return: a signal handler could raise there.
         if stop == self.end:
@@ -328,13 +339,14 @@ class Decoder:
         return self._go_on()
 
     def _opened(self, layout: Layout, message: Message) -> Assembly | None:
-        """Return what waits for the data of a message; None if it has none.
+        """Return what waits for the data of a message; None if it has none, as in Pyro's dialects.
 
         Raises:
             ProtocolError: another one waits.
         """
-        if not layout.buffers or not isinstance(message, FullMessage):
+        if not isinstance(layout, NativeLayout) or not layout.buffers:
             return None
+        assert isinstance(message, FullMessage)
         if self._open is not None:
             raise ProtocolError("two messages with out-of-band buffers at once")
         return Assembly(message, layout.buffer_sizes, layout.forms, self._land)
@@ -345,7 +357,7 @@ class Decoder:
             return self._decode_data()
         return self._decode_scratch() if self.end else None
 
-    def _begin_data(self, layout: Layout) -> Message | None:
+    def _begin_data(self, layout: NativeLayout) -> Message | None:
         """Take in the header of a frame of data.
 
         Raises:
@@ -460,7 +472,7 @@ class Decoder:
         large = self._large
         if large is None or self.end < self._total:
             return None
-        layout = Layout(large[:HEADER_BYTES], self._limits)
+        layout = self.dialect.layout(large[: self.dialect.header_bytes], self._limits)
         layout.read_table(large[: layout.table_stop], self._limits)
         message = layout.message(large)
         opened = self._opened(layout, message)

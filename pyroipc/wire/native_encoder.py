@@ -77,7 +77,7 @@ def encode(message: Message) -> list[Buffer] | LongMessage:
         head = pack_header(prefix, message.request_id, len(payload))
     except struct.error as error:
         raise ProtocolError(f"a field of {message!r} is out of range: {error}") from None
-    parts = _join([head, *sections, payload])
+    parts = join([head, *sections, payload])
     if views and isinstance(message, FullMessage):
         return LongMessage(message, parts, views)
     return parts
@@ -94,8 +94,12 @@ def _annotation_id(key: str) -> bytes:
     raise ProtocolError(f"an annotation id is four ASCII characters, not {key!r}")
 
 
-def _join(parts: list[Buffer]) -> list[Buffer]:
-    """Join neighbours that are small together, so that few pieces go to the kernel."""
+def join(parts: list[Buffer]) -> list[Buffer]:
+    """Join neighbours that are small together, so that few pieces go to the kernel.
+
+    Args:
+        parts: bytes, or views of bytes, one after the other.
+    """
     joined: list[Buffer] = []
     small: list[Buffer] = []
     small_bytes = 0

@@ -42,8 +42,9 @@ class Backlog:
         return self._lots is not None
 
     def append(self, data: Encoded) -> None:
-        """Add a message."""
-        self._waiting.append(data)
+        """Add a message, if it is one: an answer may also be nothing."""
+        if data:
+            self._waiting.append(data)
 
     def clear(self) -> None:
         """Forget all."""
@@ -76,11 +77,12 @@ class Backlog:
                     place += 1
                 tied.add(data.request_id)
                 continue
-            kind, request_id = _facts(data)
-            if tied and (kind == GOODBYE or request_id in tied):
-                tied.add(request_id)
-                place += 1
-                continue
+            if tied:  # and so it is of the native dialect
+                kind, request_id = _facts(data)
+                if kind == GOODBYE or request_id in tied:
+                    tied.add(request_id)
+                    place += 1
+                    continue
             del waiting[place]
             parts += (data,) if isinstance(data, bytes) else data
 

@@ -1,9 +1,13 @@
-"""Which part of a value cannot be pickled: the path to it, looked for after it has failed."""
+"""Why a value cannot be pickled, and which part of it is at fault; why bytes cannot be loaded.
+
+Imported when something has failed: a process for which all goes well does without.
+"""
 
 from __future__ import annotations
 
 from pyroipc.errors import SerializeError
-from pyroipc.serializers.pickle_references import FAILURES, PLAIN, Call
+from pyroipc.serializers.base import CallParts
+from pyroipc.serializers.pickle_references import FAILURES, PLAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ def cannot_dump(
     too_deep = isinstance(failure, RecursionError) or isinstance(failure.__cause__, RecursionError)
     path, culprit = "", value
     if not isinstance(failure, MemoryError):
-        path, culprit = _find_culprit(value, dumps, 1 if too_deep else _MAX_STEPS)
+        path, culprit = _culprit_of(value, dumps, 1 if too_deep else _MAX_STEPS)
     if too_deep:
         reason, advice = "it is nested too deeply", "send a flatter structure"
     else:
@@ -51,7 +55,7 @@ def cannot_dump(
     ) from failure
 
 
-def _find_culprit(
+def _culprit_of(
     value: object, dumps: Callable[[object], bytes], max_steps: int
 ) -> tuple[str, object]:
     """Follow the first part that cannot be pickled, as far down as parts have names."""
@@ -74,7 +78,7 @@ def _find_culprit(
 
 
 def _parts_of(value: object) -> Iterable[tuple[str, object]]:
-    if isinstance(value, Call):
+    if isinstance(value, CallParts):
         args = [(f"argument {index}", part) for index, part in enumerate(value[2])]
         kwargs = [(f"argument {name!r}", part) for name, part in (value[3] or {}).items()]
         return args + kwargs
@@ -88,14 +92,6 @@ def _parts_of(value: object) -> Iterable[tuple[str, object]]:
     if isinstance(attributes, dict):
         return [(f".{key}", part) for key, part in attributes.items()]
     return ()
-
-
-def _text_of(failure: BaseException) -> str:
-    """Return the text of an exception, whose class may have a strange ``__str__``."""
-    try:
-        return str(failure)
-    except FAILURES:
-        return "(its text cannot be had)"
 
 
 def cannot_load(name: str, failure: BaseException) -> NoReturn:
@@ -115,3 +111,10 @@ def cannot_load(name: str, failure: BaseException) -> NoReturn:
     else:
         advice = ""
     raise SerializeError(f"cannot load what came as {name}: {reason}{advice}") from failure
+
+
+def _text_of(failure: BaseException) -> str:
+    try:
+        return str(failure)
+    except FAILURES:
+        return "(its text cannot be had)"
