@@ -394,7 +394,7 @@ def test_ctrl_c_in_the_middle_leaves_the_connection_in_step():
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
         small = Worker(proxy.echo, 5)
-        for kind, request_id, flags in slow.frames():  # noqa: B007
+        for kind, request_id, flags in slow.frames():
             if kind == REQUEST and request_id > 1:
                 last = request_id
             if kind == DATA and flags & ERROR:
