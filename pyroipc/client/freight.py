@@ -6,7 +6,8 @@ it. So those who wait are noted, and wake the sender of the long message when th
 
 If sending is broken off (the deadline passed, or a signal handler raised), the other end must not
 wait for the rest. A request is taken back: the receiver is told that nothing more comes, and never
-sees it. Of anything else the rest is sent in one piece, by whoever sends next.
+sees it. Of anything else the rest is sent in one piece, by whoever sends next. Whoever breaks off
+sees to that, and if he is interrupted in that too, the one who sends the next long message.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pyroipc.wire.message import REQUEST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from pyroipc.client.conversation import Conversation
     from pyroipc.wire.message import Buffer
@@ -38,13 +39,13 @@ _REST_SECONDS = 0.2
 class Freight:
     """The long messages of one connection, and who waits to send something else."""
 
-    __slots__ = ("_bell", "_debt", "_turn", "taken_back", "waiting")
+    __slots__ = ("_bell", "_turn", "_under_way", "taken_back", "waiting")
 
     def __init__(self) -> None:
         self._turn = threading.Lock()  # held by the one who sends a long message
         self._bell = threading.Lock()
         self._bell.acquire()
-        self._debt: list[Buffer] = []  # what has to go before another long message
+        self._under_way: LongMessage | None = None  # or broken off, and not dealt with yet
         # Those who want to send something else. One who was interrupted before he could say that
         # he does not want it any more costs a little time, once for each long message.
         self.waiting: list[object] = []
@@ -93,36 +94,30 @@ class Freight:
             for held in map(self._turn.acquire, (True,), (seconds,)):  # noqa: B007
                 break
             if not held:
-                raise TimeoutError("the deadline passed while another call was being sent")
+                self._take_back(message)
+                late = TimeoutError("the deadline passed while another call was being sent")
+                late.call_status = "not sent"
+                raise late
             conversation.channel.widen()
             self._settle(conversation)
-            self._send_chunks(conversation, message, deadline)
+            self._under_way = message
+            for number in range(message.count):
+                send_in_turn(conversation, message.chunk(number), deadline, message)
+                if self.waiting:
+                    self._let_others_go()
+            self._under_way = None
+        except ConnectionClosedError:
+            self._under_way = None
+            raise
+        except BaseException as error:
+            if self._under_way is message:
+                self._settle(conversation)
+                if message.request_id in self.taken_back and isinstance(error, TimeoutError):
+                    error.call_status = "not started"
+            raise
         finally:
             if held:
                 self._turn.release()
-
-    def _send_chunks(
-        self, conversation: Conversation, message: LongMessage, deadline: float | None
-    ) -> None:
-        lots = message.chunks()
-        first = lot = next(lots)
-        try:
-            while True:
-                send_in_turn(conversation, lot, deadline)
-                if self.waiting:
-                    self._let_others_go()
-                following = next(lots, None)
-                if following is None:
-                    return
-                lot = following
-        except ConnectionClosedError:
-            raise
-        except BaseException as error:
-            if lot is not first or _has_begun(conversation, lot):
-                self._break_off(conversation, message, lots)
-                if isinstance(error, CommunicationError) and message.kind == REQUEST:
-                    error.call_status = "not started"
-            raise
 
     def _let_others_go(self) -> None:
         """Wait until those have sent who are waiting now."""
@@ -131,36 +126,55 @@ class Freight:
         while any(other in self.waiting for other in others) and monotonic() < until:
             self._bell.acquire(timeout=_LOOK_SECONDS)
 
-    def _break_off(
-        self, conversation: Conversation, message: LongMessage, lots: Iterator[list[Buffer]]
-    ) -> None:
+    def _take_back(self, message: LongMessage) -> None:
+        """Take note that the peer never sees a request, so that no answer is expected."""
         if message.kind == REQUEST:
-            self._debt = [message.give_up()]
             self.taken_back.add(message.request_id)
-        else:
-            self._debt = [part for lot in lots for part in lot]
-        self._settle(conversation)
-        janitor.start()
-        janitor.later(_send_rest, conversation)
 
     def _settle(self, conversation: Conversation) -> None:
-        """Have what is owed sent before anything else."""
-        if not self._debt:
+        """Do what has to be done after a long message was broken off, before anything else.
+
+        How far it came is known to the channel and to the message itself, wherever it was.
+        """
+        message = self._under_way
+        if message is None:
             return
         with conversation.sending:
             channel = conversation.channel
-            unsent = [*channel.unsent, *self._debt]
+            begun = message.sent + (channel.cargo is message)
+            more: list[Buffer] = []
+            if begun < message.count:
+                self._take_back(message)
+            if 0 < begun < message.count:
+                if message.kind == REQUEST:
+                    more = [message.give_up()]
+                else:
+                    for number in range(begun, message.count):
+                        more += message.chunk(number)
+            unsent = [*channel.unsent, *more]
             if not channel.unsent:
                 channel.offset = 0
             # No call between these: a signal handler could raise there.
             channel.unsent = unsent
-            self._debt = []
+            self._under_way = None
+        if unsent:
+            janitor.start()
+            janitor.later(_send_rest, conversation)
 
 
 def send_in_turn(
-    conversation: Conversation, parts: Sequence[Buffer], deadline: float | None
+    conversation: Conversation,
+    parts: Sequence[Buffer],
+    deadline: float | None,
+    cargo: LongMessage | None = None,
 ) -> None:
     """Send some pieces one after the other, with nothing in between.
+
+    Args:
+        conversation: whose.
+        parts: the pieces.
+        deadline: by the monotonic clock.
+        cargo: what they are a part of.
 
     Raises:
         ConnectionClosedError: the stream broke.
@@ -169,7 +183,7 @@ def send_in_turn(
     channel, meanwhile = conversation.channel, conversation.receive_meanwhile
     if deadline is None:
         with conversation.sending:
-            channel.send_parts(parts, None, meanwhile)
+            channel.send_parts(parts, None, meanwhile, cargo)
         return
     held = False
     try:
@@ -178,19 +192,10 @@ def send_in_turn(
             break
         if not held:
             raise TimeoutError("the deadline passed while another call was being sent")
-        channel.send_parts(parts, deadline, meanwhile)
+        channel.send_parts(parts, deadline, meanwhile, cargo)
     finally:
         if held:
             conversation.sending.release()
-
-
-def _has_begun(conversation: Conversation, lot: list[Buffer]) -> bool:
-    """Say whether a part of the first chunk was sent; then the rest of it is kept."""
-    head = lot[0]
-    return any(
-        part is head or (isinstance(part, memoryview) and part.obj is head)
-        for part in conversation.channel.unsent
-    )
 
 
 def _send_rest(conversation: Conversation) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import _socket as socket
     from collections.abc import Callable, Sequence
 
+    from pyroipc.transports.sending import Cargo
     from pyroipc.transports.trust import Peer
     from pyroipc.wire.dialect import Dialect
     from pyroipc.wire.message import Buffer, Message
@@ -138,10 +139,11 @@ class _Logging(StreamChannel):
         parts: Sequence[Buffer],
         deadline: float | None = None,
         meanwhile: Callable[[], bool] | None = None,
+        cargo: Cargo | None = None,
     ) -> None:
         """Send as :meth:`StreamChannel.send_parts` does."""
         self._sent_messages.note(parts)
-        super().send_parts(parts, deadline, meanwhile)
+        super().send_parts(parts, deadline, meanwhile, cargo)
 
     def send_what_goes(self, parts: Sequence[Buffer]) -> bool:
         """Send as :meth:`StreamChannel.send_what_goes` does."""

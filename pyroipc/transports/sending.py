@@ -17,9 +17,16 @@ from pyroipc.errors import ConnectionClosedError, TimeoutError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import NoReturn
+    from typing import NoReturn, Protocol
 
     from pyroipc.wire.message import Buffer
+
+    class Cargo(Protocol):
+        """Something that is sent in parts."""
+
+        sent: int
+        """How many of them have been sent."""
+
 
 MSG_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 TICK_SECONDS = 1
@@ -45,6 +52,7 @@ class SendingHalf:
         "_is_wide",
         "_send",
         "_sent",
+        "cargo",
         "has_pending",
         "offset",
         "on_tick",
@@ -62,6 +70,8 @@ class SendingHalf:
         """The message on its way, or what has to go before the next one."""
         self.offset = 0
         """How much of that has gone."""
+        self.cargo: Cargo | None = None
+        """What the message on its way is a part of."""
         self._send = sock.send
         self._sent = 0  # what the last system call took, not yet counted in the offset
         self._atomic_bytes = _atomic_bytes(sock)
@@ -180,12 +190,13 @@ class SendingHalf:
                 if not self._send_some(rest):
                     return False
             except OSError as error:
+                self.cargo = None
                 self.unsent = ()
                 raise_translated(error)
             finally:
                 self.offset += self._sent
                 self._sent = 0
-        self.unsent = ()
+        self._all_is_sent()
         return True
 
     def send_parts(
@@ -193,6 +204,7 @@ class SendingHalf:
         parts: Sequence[Buffer],
         deadline: float | None = None,
         meanwhile: Callable[[], bool] | None = None,
+        cargo: Cargo | None = None,
     ) -> None:
         """Send pieces whole, one after the other, without joining them.
 
@@ -206,6 +218,7 @@ class SendingHalf:
             meanwhile: called while the peer takes nothing, to receive what it sends: two sides
                 that both only send would wait for each other for ever. Returns False if it
                 could not, because another thread receives.
+            cargo: what the pieces are a part of; it is counted by whoever sends the last of them.
 
         Raises:
             ConnectionClosedError: the stream broke.
@@ -215,11 +228,15 @@ class SendingHalf:
             self._send_unsent(deadline, meanwhile)
         views: list[Buffer] = [memoryview(part).cast("B") for part in parts if len(part)]
         if views:
-            self.unsent, self.offset = views, 0
+            # No call between these: a signal handler could raise there.
+            self.offset = 0
+            self.unsent = views
+            self.cargo = cargo
             try:
                 self._send_unsent(deadline, meanwhile)
             finally:
                 if not self.offset + self._sent and not self._is_committed:
+                    self.cargo = None
                     self.unsent = ()
 
     def _send_unsent(self, deadline: float | None, meanwhile: Callable[[], bool] | None) -> None:
@@ -231,13 +248,22 @@ class SendingHalf:
             except TimeoutError:
                 raise
             except OSError as error:
+                self.cargo = None
                 self.unsent = ()
                 raise_translated(error)
             finally:
                 # No call may stand here: a signal handler could raise between the two.
                 self.offset += self._sent
                 self._sent = 0
+        self._all_is_sent()
+
+    def _all_is_sent(self) -> None:
+        # No call in here: a signal handler could raise there.
+        cargo = self.cargo
         self.unsent = ()
+        self.cargo = None
+        if cargo is not None:
+            cargo.sent += 1
 
     def _send_some(self, views: list[Buffer]) -> bool:
         """Send what the socket takes without waiting; False if that is nothing.

@@ -11,6 +11,9 @@ which somebody else provides (:class:`Landing`), and the bytes are received stra
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
+
 from pyroipc.errors import MessageTooLargeError
 from pyroipc.wire.message import DATA, ERROR, PAYLOAD
 from pyroipc.wire.native_layout import HEADER, PREFIX, SIGNATURE
@@ -56,7 +59,17 @@ class LongMessage:
         views: its buffers, as bytes.
     """
 
-    __slots__ = ("_data_bytes", "_head", "_head_bytes", "_views", "kind", "request_id")
+    __slots__ = (
+        "_data_bytes",
+        "_head",
+        "_head_bytes",
+        "_starts",
+        "_views",
+        "chunk_bytes",
+        "kind",
+        "request_id",
+        "sent",
+    )
 
     def __init__(
         self, message: FullMessage, head: Sequence[Buffer], views: Sequence[memoryview]
@@ -66,41 +79,42 @@ class LongMessage:
         self._head = head
         self._head_bytes = sum(map(len, head))
         self._views = views
-        self._data_bytes = sum(map(len, views))
+        self._starts = [0, *accumulate(map(len, views))]
+        self._data_bytes = self._starts[-1]
+        self.chunk_bytes = CHUNK_BYTES
+        """How much data there are in a chunk."""
+        self.sent = 0
+        """How many chunks are in the socket; counted by whoever has sent the last of one."""
 
     def __len__(self) -> int:
         """Return how large the message is for its receiver: without the headers of the data."""
         return self._head_bytes + self._data_bytes
 
     def __iter__(self) -> Iterator[Buffer]:
-        for lot in self.chunks():
-            yield from lot
+        for number in range(self.count):
+            yield from self.chunk(number)
 
-    def chunks(self, most_bytes: int = CHUNK_BYTES) -> Iterator[list[Buffer]]:
-        """Yield what is to be sent, one lot after the other; others may send in between.
+    @property
+    def count(self) -> int:
+        """How many chunks there are."""
+        return max(1, -(-self._data_bytes // self.chunk_bytes))
 
-        Args:
-            most_bytes: so much data at a time.
-        """
-        lot: list[Buffer] = [*self._head]
-        views = iter(self._views)
-        view = memoryview(b"")
-        rest = self._data_bytes
-        while rest:
-            wanted = min(rest, most_bytes)
-            rest -= wanted
-            lot.append(HEADER.pack(_DATA_PREFIX, self.request_id, wanted))
-            while wanted:
-                if not view:
-                    view = next(views)
-                    continue
-                lot.append(view[:wanted])
-                view = view[wanted:]
-                wanted -= len(lot[-1])
-            yield lot
-            lot = []
-        if lot:
-            yield lot
+    def chunk(self, number: int) -> list[Buffer]:
+        """Return a part of what is to be sent; others may send before it and after it."""
+        lot: list[Buffer] = [] if number else [*self._head]
+        start = number * self.chunk_bytes
+        stop = min(start + self.chunk_bytes, self._data_bytes)
+        if start == stop:
+            return lot
+        lot.append(HEADER.pack(_DATA_PREFIX, self.request_id, stop - start))
+        index = bisect_right(self._starts, start) - 1
+        while start < stop:
+            view = self._views[index][start - self._starts[index] : stop - self._starts[index]]
+            if view:
+                lot.append(view)
+            start += len(view)
+            index += 1
+        return lot
 
     def give_up(self) -> bytes:
         """Return what tells the receiver that nothing more of this message comes."""

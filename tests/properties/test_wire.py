@@ -146,7 +146,8 @@ def test_large_parts_are_not_copied_by_the_encoder():
     payload = bytes(JOIN_BYTES + 1)
     array = bytearray(1 << 20)
     long = encode(FullMessage(REQUEST, 3, 0, 1, payload, buffers=[array, b"tail"]))
-    first, second = long.chunks()
+    assert long.count == 2
+    first, second = long.chunk(0), long.chunk(1)
     assert any(part is payload for part in first)
     assert any(isinstance(part, memoryview) and part.obj is array for part in first)
     head = HEADER_BYTES + 16

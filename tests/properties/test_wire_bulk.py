@@ -56,7 +56,9 @@ def header(kind, request_id, payload_bytes, flags=0, n_buffers=0):
 
 
 def lots(message, most_bytes):
-    return [b"".join(lot) for lot in encode(message).chunks(most_bytes)]
+    long = encode(message)
+    long.chunk_bytes = most_bytes
+    return [b"".join(long.chunk(number)) for number in range(long.count)]
 
 
 @given(long_messages, st.integers(1, 400), st.lists(plain_messages, max_size=6), cuts)

@@ -11,8 +11,6 @@ from pyroipc.wire.native import HEADER_BYTES, LongMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pyroipc.protocol.calls import Encoded
     from pyroipc.wire.message import Buffer
 
@@ -22,24 +20,24 @@ __all__ = ["Backlog"]
 class Backlog:
     """Messages that wait to be sent; any thread may add some, and one at a time takes some."""
 
-    __slots__ = ("_long_id", "_lots", "_waiting")
+    __slots__ = ("_long", "_next", "_waiting")
 
     def __init__(self) -> None:
         self._waiting: list[Encoded] = []
-        self._lots: Iterator[list[Buffer]] | None = None  # of the long message under way
-        self._long_id = 0
+        self._long: LongMessage | None = None  # that is under way
+        self._next = 0  # the number of its next chunk
 
     def __len__(self) -> int:
         """Return how many messages wait, without the one that is under way."""
         return len(self._waiting)
 
     def __bool__(self) -> bool:
-        return bool(self._waiting) or self._lots is not None
+        return bool(self._waiting) or self._long is not None
 
     @property
     def is_long(self) -> bool:
         """Whether a long message is under way."""
-        return self._lots is not None
+        return self._long is not None
 
     def append(self, data: Encoded) -> None:
         """Add a message, if it is one: an answer may also be nothing."""
@@ -49,29 +47,32 @@ class Backlog:
     def clear(self) -> None:
         """Forget all."""
         self._waiting.clear()
-        self._lots = None
+        self._long = None
 
     def take(self) -> list[Buffer]:
         """Take away what is to be sent next: what is small, and one chunk of what is long."""
         parts: list[Buffer] = []
         while not parts and self:
             self._take_small(parts)
-            lot = None if self._lots is None else next(self._lots, None)
-            if lot is not None:
-                parts += lot
-            elif self._lots is not None:
-                self._lots = None  # what has waited for its end may go now
+            long = self._long
+            if long is None:
+                continue
+            if self._next < long.count:
+                parts += long.chunk(self._next)
+                self._next += 1
+            else:
+                self._long = None  # what has waited for its end may go now
         return parts
 
     def _take_small(self, parts: list[Buffer]) -> None:
         waiting = self._waiting
-        tied = set() if self._lots is None else {self._long_id}
+        tied = set() if self._long is None else {self._long.request_id}
         place = 0
         while place < len(waiting):
             data = waiting[place]
             if isinstance(data, LongMessage):
-                if self._lots is None:
-                    self._lots, self._long_id = data.chunks(), data.request_id
+                if self._long is None:
+                    self._long, self._next = data, 0
                     del waiting[place]
                 else:
                     place += 1
