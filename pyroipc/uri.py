@@ -102,6 +102,10 @@ class URI:
         """Say whether the text of a location is that of a unix socket."""
         return location.startswith(UNIX_PREFIX)
 
+    def asString(self) -> str:  # noqa: N802 - so is this
+        """Return the text of the URI, as ``str`` does."""
+        return str(self)
+
     @property
     def protocol(self) -> str:
         """``"PYRO"``, ``"PYRONAME"`` or ``"PYROMETA"``."""

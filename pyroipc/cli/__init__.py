@@ -30,6 +30,7 @@ COMMANDS = {
         "find out why an object cannot be found or called, or how well it can",
     ),
     "echo": ("pyroipc.cli.echo", "run an object that answers calls, to try things out with"),
+    "gateway": ("pyroipc.cli.gateway", "serve objects over HTTP and JSON, by their names"),
     "ns": ("pyroipc.cli.ns", "run a name server"),
     "nsc": ("pyroipc.cli.nsc", "ask a name server, and change what it knows"),
 }

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pyroipc.client.proxy import Proxy
     from pyroipc.client.session import Session
-    from pyroipc.protocol.calls import CallCodec
+    from pyroipc.protocol.calls import CallCodec, Places
     from pyroipc.wire.message import Message
 
     Call: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any] | None]
@@ -52,8 +52,8 @@ class BatchResults:
         self,
         codec: CallCodec,
         results: list[Any],
-        failures: dict[int, bytes],
-        encoded: dict[int, bytes],
+        failures: Places,
+        encoded: Places,
     ) -> None:
         self._codec = codec
         self._results = results
@@ -75,6 +75,8 @@ class BatchResults:
             return next(self._rest)
         place = next(self._rest)
         failure = self._failures.get(place)
+        if isinstance(failure, BaseException):
+            raise failure
         if failure is not None:
             from pyroipc.protocol.remote_errors import load_error  # when first needed
 
@@ -82,6 +84,7 @@ class BatchResults:
         encoded = self._encoded.get(place)
         if encoded is None:
             return self._results[place]
+        assert not isinstance(encoded, BaseException)
         try:
             return self._codec.loads(encoded)
         except Exception as failed:
@@ -204,10 +207,6 @@ def batch(proxy: Proxy[Any]) -> BatchProxy:
     return BatchProxy(proxy)
 
 
-_WITHOUT_TUPLES = frozenset(("json", "msgpack"))
-"""Formats for which tuples are special: 1000 calls made of lists take them half the time."""
-
-
 def encode_batch(
     proxy: Proxy[Any], session: Session, calls: list[Call], flags: int, request_id: int
 ) -> tuple[CallCodec, Any]:
@@ -217,9 +216,7 @@ def encode_batch(
         CommunicationError: it cannot be sent.
     """
     codec = proxy._pyro_codec(session)
-    sent: list[Any] = calls
-    if codec.serializer.name in _WITHOUT_TUPLES:
-        sent = [[name, list(args), kwargs] for name, args, kwargs in calls]
+    sent = codec.batch_calls(calls)
     try:
         payload = codec.dumps_call(proxy._pyroObjectId, BATCH_MEMBER, sent, None)
         data = encode_request(proxy, session, codec, request_id, payload, BATCH | flags)
@@ -232,7 +229,9 @@ def encode_batch(
     return codec, data
 
 
-def read_batch(proxy: Proxy[Any], codec: CallCodec, message: Message) -> BatchResults:
+def read_batch(
+    proxy: Proxy[Any], session: Session, codec: CallCodec, message: Message
+) -> BatchResults:
     """Return the results that an answer holds.
 
     Raises:
@@ -243,35 +242,19 @@ def read_batch(proxy: Proxy[Any], codec: CallCodec, message: Message) -> BatchRe
     if message.flags & COMPRESSED:
         codec.unpack(message)
     if message.flags & ERROR:
-        error: BaseException
+        error: Exception
         if message.serializer_id == 0:
             error = read_refusal(message.payload)
         else:
             from pyroipc.protocol.remote_errors import load_error  # when first needed
 
             error = load_error(message.payload, codec.serializer)
+        session.note_failure(error)
         raise error
     value = codec.value_of(message)
-    match value:
-        case [list(results), list(failures), list(encoded)] if message.flags & BATCH:
-            return BatchResults(codec, results, _by_place(failures), _by_place(encoded))
-    raise SerializeError("the answer to a batch does not hold its results")
-
-
-def _by_place(pairs: list[Any]) -> dict[int, bytes]:
-    """Return a list of places and bytes as a dict.
-
-    Raises:
-        SerializeError: it is none.
-    """
-    found: dict[int, bytes] = {}
-    for pair in pairs:
-        match pair:
-            case [int(place), bytes(data)]:
-                found[place] = data
-            case _:
-                raise SerializeError("the answer to a batch does not hold its results")
-    return found
+    if not message.flags & BATCH:
+        raise SerializeError("the answer to a batch does not hold its results")
+    return BatchResults(codec, *codec.batch_results(value))
 
 
 def invoke_batch(proxy: Proxy[Any], calls: list[Call], *, oneway: bool) -> BatchResults | None:
@@ -306,4 +289,4 @@ def _invoke_batch(
         return None
     with waiting(session, proxy._pyroObjectId, BATCH_MEMBER):
         message = session.exchange(request_id, data, deadline)
-    return read_batch(proxy, codec, message)
+    return read_batch(proxy, session, codec, message)

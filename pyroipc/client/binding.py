@@ -16,7 +16,7 @@ from time import monotonic
 from pyroipc.client.calling import is_worth_a_retry, pauses
 from pyroipc.client.manners import Manners, T
 from pyroipc.client.requests import encode_request, read_result
-from pyroipc.client.session import session_for
+from pyroipc.client.sockets import session_for
 from pyroipc.errors import (
     CommunicationError,
     ConnectionClosedError,
@@ -27,6 +27,7 @@ from pyroipc.errors import (
     TimeoutError,
 )
 from pyroipc.protocol.calls import DAEMON_NAME
+from pyroipc.wire.dialect import NATIVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Binding(Manners[T]):
         if shared is None:
             if self._pyro_socket is None:
                 raise ConnectionClosedError("this proxy is closed")
-            shared = session_for(self._pyro_socket, self._pyro_settings)
+            shared = session_for(self._pyro_socket, self._pyro_settings, self._pyro_dialect)
             shared.retain(self)
             self.__dict__["_pyro_session"] = shared
         return shared
@@ -96,7 +97,7 @@ class Binding(Manners[T]):
         if self._pyro_class_key is None:
             if not session.await_objects():
                 raise DaemonError("the other end of this socket hosts no objects: no daemon")
-            self._pyro_learn(self._pyro_connect())
+            self._pyro_learn(self._pyro_connect(session, deadline))
         else:  # of an object to which the peer sent a reference: so it hosts this one
             args = (self._pyroObjectId,)
             facts = self._pyroInvoke("get_metadata", args, {}, 0, DAEMON_NAME)
@@ -146,7 +147,7 @@ class Binding(Manners[T]):
         timeout: float | None = self._pyroTimeout
         return None if timeout is None else monotonic() + timeout
 
-    def _pyro_connect(self) -> Mapping[str, Any]:
+    def _pyro_connect(self, session: Session, deadline: float | None) -> Mapping[str, Any]:
         """Introduce this proxy to the daemon; return the metadata of the object.
 
         Raises:
@@ -155,6 +156,10 @@ class Binding(Manners[T]):
             ProtocolError: its answer makes no sense.
             Exception: what ``_pyroValidateHandshake`` raised.
         """
+        if session.dialect != NATIVE:
+            from pyroipc.client.pyro.introducing import introduce
+
+            return introduce(self, session, self._pyroObjectId, deadline)  # type: ignore[arg-type]
         try:
             answer = self._pyroInvoke(
                 "connect", (self._pyroObjectId, self._pyroHandshake), {}, 0, DAEMON_NAME
@@ -194,6 +199,13 @@ class Binding(Manners[T]):
         """
         assert line.resolved is not None
         object_id = named(line.resolved)
+        self.__dict__["_pyro_session"] = session  # so that _pyroValidateHandshake can look at it
+        if session.dialect != NATIVE:
+            from pyroipc.client.pyro.introducing import introduce
+
+            facts = introduce(self, session, object_id, deadline)  # type: ignore[arg-type]
+            self._pyro_take(line, facts)
+            return facts
         codec = self._pyro_codec(session)
         if type(self._pyroHandshake) is not str:
             _greet(session, deadline)  # what it looks like may depend on what the peer is
@@ -247,7 +259,10 @@ class Binding(Manners[T]):
         """
         try:
             names = {key: frozenset(facts[key]) for key in ("methods", "attrs", "oneway")}
-        except (TypeError, KeyError):
+            # Nobody can expose one of these, and a proxy forgets its methods by their names.
+            if any(name.startswith("_pyro") for group in names.values() for name in group):
+                raise ProtocolError("the daemon names members that are those of a proxy")
+        except (TypeError, KeyError, AttributeError):
             raise ProtocolError("the daemon sent metadata that make no sense") from None
         if not names["methods"] and not names["attrs"]:
             raise PyroError(

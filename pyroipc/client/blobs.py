@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pyroipc.errors import SerializeError
 from pyroipc.protocol.blobs import SerializedBlob, for_anyone
+from pyroipc.protocol.pyro_calls import PyroCodec
+from pyroipc.serializers.base import Serializer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +43,13 @@ def encode_blob(
     Raises:
         SerializeError: the data cannot be encoded, or the peer does not accept the serializer.
     """
-    if blob.serializer is None:
-        payload = for_anyone(codec.serializer.name).dumps(blob.data)
+    if isinstance(codec, PyroCodec):
+        from pyroipc.protocol import pyro_blobs
+
+        payload, annotations = pyro_blobs.encode(codec, blob, object_id, member)
+        return codec, payload, annotations
+    if not isinstance(blob.serializer, Serializer):  # made here, or received from a Pyro
+        payload = for_anyone(codec.serializer.name).dumps(blob.deserialized())
     else:
         codec = session.codecs.get(blob.serializer.name)
         assert blob.payload is not None

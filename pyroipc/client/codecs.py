@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyroipc.client.peers import peer_image
 from pyroipc.errors import PyroError, SecurityError, SerializeError
-from pyroipc.protocol.calls import CallCodec
+from pyroipc.protocol.calls import CallCodec, refusal
 from pyroipc.protocol.compression import FEATURE
 from pyroipc.protocol.hello import BUFFERS
 from pyroipc.serializers import table
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pyroipc.client.references import References
+    from pyroipc.protocol.calls import Encoded
     from pyroipc.protocol.hello import Hello
     from pyroipc.serializers.base import Serializer
+    from pyroipc.settings import Settings
     from pyroipc.transports.trust import Peer
+    from pyroipc.wire.message import Message
 
 
 class Codecs:
@@ -115,6 +118,14 @@ class Codecs:
             self._measure(codec)
             self.by_key[name] = self.by_key[codec.serializer_id] = codec
         return codec
+
+    def refusal(self, message: Message, error: BaseException) -> Encoded:
+        """Encode the answer to a request whose serializer is not accepted, or that nobody runs."""
+        return refusal(message.request_id, error)
+
+    def default(self, settings: Settings) -> str:
+        """Return the name of the serializer that the settings name for this peer."""
+        return settings.LOCAL_SERIALIZER if self._peer.trusted else settings.SERIALIZER
 
     def _check(self, name: str) -> None:
         error: PyroError | None = None

@@ -22,6 +22,15 @@ from pyroipc.transports import descriptors, table
 from pyroipc.transports.base import Options
 from pyroipc.transports.spin import Looking, make_spin, usable_cpus
 from pyroipc.transports.trust import identify_peer
+from pyroipc.wire.dialect import (
+    NATIVE,
+    PYRO4,
+    SIGNATURES,
+    VERSIONS,
+    OtherDialectError,
+    named,
+    version_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,9 +38,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal
 
+    from pyroipc.client.pyro.session import PyroSession
     from pyroipc.location import Location
     from pyroipc.protocol.hello import Hello
     from pyroipc.settings import Settings
+    from pyroipc.transports.coated import CoatedSocket
     from pyroipc.transports.spin import Spin
     from pyroipc.transports.trust import Peer
 
@@ -53,7 +64,15 @@ def options_of(settings: Settings) -> Options:
     )
 
 
-def open_session(sock: socket.socket, peer: Peer, settings: Settings, *, served: bool) -> Session:
+def open_session(
+    sock: socket.socket,
+    peer: Peer,
+    settings: Settings,
+    *,
+    served: bool,
+    dialect: str = NATIVE,
+    hmac_key: bytes = b"",
+) -> Session:
     """Make a session over a socket that this library made.
 
     Args:
@@ -61,11 +80,64 @@ def open_session(sock: socket.socket, peer: Peer, settings: Settings, *, served:
         peer: what is known of the other end.
         settings: read now.
         served: a loop will serve it, and lend the memory to receive into.
+        dialect: of the peer.
+        hmac_key: what both ends have to know, if the dialect signs messages itself.
+
+    Raises:
+        SecurityError: the dialect has no way to use a key.
     """
-    session = Session(open_connection(sock, peer, settings, idle=served), settings)
+    channel = open_connection(sock, peer, settings, idle=served)
+    if dialect == NATIVE:
+        session = Session(channel, settings)
+    else:
+        from pyroipc.client.pyro.session import PyroSession, make_dialect
+
+        spoken = make_dialect(dialect, serving=served, key=hmac_key)
+        session = PyroSession(channel, settings, spoken, introduces=True)
     if peer.uid is None:  # it may run on any machine, so its process id says nothing here
         session.explain = _as_it_is
     return session
+
+
+def reopen_session(
+    session: Session, settings: Settings, dialect: str, hmac_key: bytes
+) -> PyroSession:
+    """Make another session over the same channel, for a client that speaks another dialect.
+
+    What has arrived is read again; the given session is of no more use.
+
+    Raises:
+        SecurityError: the dialect has no way to use a key.
+    """
+    from pyroipc.client.pyro.session import PyroSession, make_dialect
+
+    spoken = make_dialect(dialect, serving=True, key=hmac_key)
+    introduces = session.channel.owned
+    found = PyroSession(session.channel, settings, spoken, introduces=introduces)
+    found.explain = session.explain
+    return found
+
+
+def seal(sock: CoatedSocket, deadline: float | None) -> None:
+    """Shake hands under a seal.
+
+    Raises:
+        OtherDialectError: the daemon is Pyro's. A Pyro4 has signed that with the key: were anybody
+            believed, he could have us speak a dialect that protects less.
+        SecurityError: it has another key, or none.
+    """
+    try:
+        sock.handshake(deadline)
+    except SecurityError:
+        head = getattr(sock.coat, "head", b"")
+        version = version_of(head)
+        if version is None:
+            raise
+        if version == VERSIONS[PYRO4]:
+            from pyroipc.client.pyro.detection import check_signed
+
+            check_signed(head, getattr(sock.coat, "key", b""))
+        raise OtherDialectError(f"the peer speaks {named(version)}", version) from None
 
 
 def _as_it_is(error: ConnectionClosedError, hello: Hello | None) -> ConnectionClosedError:
@@ -79,6 +151,7 @@ def connect(
     *,
     tls: ssl.SSLContext | None = None,
     hmac_key: bytes = b"",
+    dialect: str = NATIVE,
 ) -> Session:
     """Connect to a location, and make a session; no conversation is opened yet.
 
@@ -88,9 +161,11 @@ def connect(
         deadline: absolute, by the monotonic clock; None: wait as long as it takes.
         tls: encrypt with this, and check the certificate of the server.
         hmac_key: prove to know this key, and let the other end prove it.
+        dialect: of the daemon.
 
     Raises:
         ConnectError: nobody answers there.
+        OtherDialectError: the daemon has said that it speaks another dialect.
         TimeoutError: the deadline passed.
         SecurityError: the other end is not who it should be.
         PyroError: never another one; it is ``located``.
@@ -107,13 +182,16 @@ def connect(
             coat = TlsCoat(tls, server_side=False, server_hostname=location.host or "")
             sock = CoatedSocket(sock, coat)
             sock.handshake(deadline)
-        if hmac_key:
+        if hmac_key and dialect == NATIVE:
             from pyroipc.transports.coated import CoatedSocket
             from pyroipc.transports.seal import SealCoat
 
-            sock = CoatedSocket(sock, SealCoat(hmac_key, server_side=False))
-            sock.handshake(deadline)
-        session = open_session(sock, peer, settings, served=False)
+            unsealed = SIGNATURES[PYRO4]
+            sock = CoatedSocket(sock, SealCoat(hmac_key, server_side=False, unsealed=unsealed))
+            seal(sock, deadline)
+        session = open_session(
+            sock, peer, settings, served=False, dialect=dialect, hmac_key=hmac_key
+        )
         session.channel.spin = _look_for_welcome(session, settings.SPIN_SECONDS * _GREETING_SPINS)
     except BaseException as error:
         if sock is not None:
@@ -152,10 +230,11 @@ def learn_from(spin: Spin | None) -> None:
 def located(location: Location, error: PyroError) -> PyroError:
     """Return an error of connecting that says where it happened, and that no call was sent."""
     text = str(error)
-    if hasattr(error, "_pyroTraceback"):  # the daemon itself has answered
-        refused = text.removeprefix("connection rejected: ")
-        if refused != text:
-            error.args = (f"connection to {location} rejected: {refused}",)
+    refused = text.removeprefix("connection rejected: ")
+    if refused != text:
+        error.args = (f"connection to {location} rejected: {refused}",)
+    elif hasattr(error, "_pyroTraceback"):
+        pass  # the daemon itself has answered
     elif isinstance(error, ConnectionClosedError):
         error = ConnectError(
             f"cannot connect to {location}: {text}; is it a daemon of pyroipc, and does it let us "

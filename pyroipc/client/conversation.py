@@ -31,6 +31,7 @@ from pyroipc.protocol import state as states
 from pyroipc.protocol.hello import FEATURES, Hello
 from pyroipc.serializers import main_names
 from pyroipc.transports.spin import make_spin, usable_cpus
+from pyroipc.wire.dialect import PYRO5, VERSIONS, OtherDialectError
 from pyroipc.wire.message import GOODBYE, HELLO, REFUSED, WELCOME
 from pyroipc.wire.native import LongMessage, encode_plain, plain_prefix
 
@@ -52,6 +53,7 @@ _OBJECTS_SECONDS = 0.5
 """How long a proxy waits for an end that talks already to host objects as well."""
 _GOODBYE_SECONDS = 1.0
 """How long a goodbye may wait for a peer that does not read."""
+_LAST_WORD_SECONDS = 0.05  # for a thread that has sent, but not let go of the lock yet
 ID_MASK = 0xFFFFFFFF
 BREAKING = (ConnectionClosedError, ProtocolError, SecurityError)
 """The errors after which a stream is of no more use."""
@@ -194,10 +196,7 @@ class Conversation:
             ConnectionClosedError: the stream broke.
             TimeoutError: the deadline passed while the peer did not read.
         """
-        if isinstance(data, LongMessage):
-            self.freight.send(self, data, deadline)
-        else:
-            self.freight.send_between(self, (data,) if isinstance(data, bytes) else data, deadline)
+        self.freight.send(self, data, deadline)
 
     def check_size(self, data: Encoded) -> None:
         """Refuse to send a message that is over the limit of one of the two ends.
@@ -448,11 +447,25 @@ class Conversation:
 
     def _tell_why(self, error: PyroError) -> None:
         """Tell the peer why this end gives up, if that can be sent at once."""
-        reason = f"failed: {type(error).__name__}: {error}".encode(errors="replace")[:1000]
-        if self.sending.acquire(blocking=False):
+        if isinstance(error, OtherDialectError):
+            if self.is_served:  # else whoever has called is told
+                self.turn_down(error)
+        else:
+            reason = f"failed: {type(error).__name__}: {error}".encode(errors="replace")[:1000]
+            self._say_last(encode_plain(_GOODBYE, self.next_id(), reason))
+
+    def turn_down(self, error: OtherDialectError) -> None:
+        """Tell a client, in its own dialect, that this one is not spoken here."""
+        from pyroipc.wire.refusals import connect_failure
+
+        self._say_last(connect_failure(error.version or VERSIONS[PYRO5], str(error)[:1000]))
+
+    def _say_last(self, data: Encoded) -> None:
+        """Send what nobody waits for, if that can be done at once."""
+        if self.sending.acquire(timeout=_LAST_WORD_SECONDS):
             try:
-                goodbye = encode_plain(_GOODBYE, self.next_id(), reason)
-                self.channel.send_parts((goodbye,), monotonic())
+                parts = (data,) if isinstance(data, bytes) else [*data]
+                self.channel.send_parts(parts, monotonic())
             except (ConnectionClosedError, TimeoutError, SecurityError):
                 pass
             finally:

@@ -139,19 +139,19 @@ class FutureResult:
         self._add((call, args, kwargs), None)
         return self
 
-    def iferror(self, handler: Callable[[BaseException], object]) -> Self:
+    def iferror(self, exceptionhandler: Callable[[BaseException], object]) -> Self:
         """Call a function with the error, if the call or a function of the chain raises one.
 
         If that has happened already, it is called now, by this thread. ``value`` raises the error
         all the same. Each function is called at most once.
 
         Args:
-            handler: gets the exception; what it returns is ignored.
+            exceptionhandler: gets the exception; what it returns is ignored.
 
         Returns:
             This object.
         """
-        self._add(None, handler)
+        self._add(None, exceptionhandler)
         return self
 
     def _add(self, link: Link | None, handler: Callable[[BaseException], object] | None) -> None:
@@ -358,13 +358,13 @@ class Future:
         self._chain().then(call, *args, **kwargs)
         return self
 
-    def iferror(self, handler: Callable[[BaseException], object]) -> Self:
+    def iferror(self, exceptionhandler: Callable[[BaseException], object]) -> Self:
         """Add a function for errors; see :meth:`FutureResult.iferror`.
 
         Raises:
             RuntimeError: this was called already.
         """
-        self._chain().iferror(handler)
+        self._chain().iferror(exceptionhandler)
         return self
 
     def _chain(self) -> FutureResult:

@@ -31,8 +31,7 @@ from pyroipc.client.future_results import submit_batch as submit_batch
 from pyroipc.client.moves import PENDING, movable, move
 from pyroipc.client.requests import encode_call, fetch, read_apart, waiting
 from pyroipc.errors import CommunicationError, ForkedConnectionError, PyroError, TimeoutError
-from pyroipc.wire.message import PING, STREAM, Message
-from pyroipc.wire.native import encode_plain, plain_prefix
+from pyroipc.wire.message import STREAM, Message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +55,6 @@ __all__ = [
 _CANCELLED = "CANCELLED_AND_NOTIFIED"
 _FINISHED = "FINISHED"
 
-_PING = plain_prefix(PING, 0, 0)
 _ROUSE_SECONDS = 1.0
 """How long to try to send something to a peer that does not read."""
 _FETCH_MASK = 0x3F
@@ -450,9 +448,8 @@ class RemoteFuture(Pending, StandardFuture):  # type: ignore[type-arg]
     def _rouse(self) -> None:
         """Have a thread that waits for this, and receives, look at it: let something arrive."""
         session = self._session
-        ping = encode_plain(_PING, session.next_id(), b"")
         try:
-            session.post(ping, monotonic() + _ROUSE_SECONDS)
+            session.post(session.ping(session.next_id()), monotonic() + _ROUSE_SECONDS)
         except CommunicationError:
             pass  # then that thread finds out by itself
 

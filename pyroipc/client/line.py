@@ -16,7 +16,10 @@ from time import monotonic
 
 from pyroipc.client import connecting, sharing
 from pyroipc.client.peers import fresh_copy
+from pyroipc.client.pyro import detection
+from pyroipc.client.pyro.detection import AUTO
 from pyroipc.errors import CommunicationError, PyroError, TimeoutError
+from pyroipc.wire.dialect import OtherDialectError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
     from pyroipc.client.binding import Binding
     from pyroipc.client.session import Session
+    from pyroipc.location import Location
     from pyroipc.settings import Settings
     from pyroipc.uri import URI
 
@@ -41,6 +45,7 @@ class Line:
         settings: read when a connection is made.
         tls: how to encrypt; None: not at all.
         hmac_key: what both ends have to know; empty: nothing.
+        dialect: of the daemon; AUTO: find out.
     """
 
     __slots__ = (
@@ -50,6 +55,7 @@ class Line:
         "_lock",
         "_pid",
         "_tls",
+        "dialect",
         "facts",
         "hmac_key",
         "resolved",
@@ -64,6 +70,7 @@ class Line:
         settings: Settings,
         tls: ssl.SSLContext | None,
         hmac_key: bytes,
+        dialect: str = AUTO,
     ) -> None:
         self.uri = uri
         """The URI that the user gave."""
@@ -71,6 +78,8 @@ class Line:
         self._tls = tls
         self.hmac_key = hmac_key
         """What both ends have to know."""
+        self.dialect = dialect
+        """The dialect of the daemon, as the user gave it."""
         self.resolved: URI | None = uri if uri.protocol == "PYRO" else None
         """The URI that leads to the object; None until a name was looked up."""
         self.session: Session | None = None
@@ -84,7 +93,7 @@ class Line:
 
     def copy(self) -> Line:
         """Return another line to the same object, not connected."""
-        return Line(self.uri, self.settings, self._tls, self.hmac_key)
+        return Line(self.uri, self.settings, self._tls, self.hmac_key, self.dialect)
 
     @property
     def is_up(self) -> bool:
@@ -135,6 +144,8 @@ class Line:
         Raises:
             CommunicationError: it failed.
         """
+        if self.session is not None and self.resolved is not None and self.resolved.address:
+            detection.forget(self.resolved.address)  # a server of another kind may be there now
         self.drop()
         try:
             self.session = self._connect(proxy, deadline)
@@ -161,13 +172,36 @@ class Line:
                 limit += settings.NS_LOOKUP_DELAY
             deadline = limit if deadline is None else min(deadline, limit)
         uri = self._resolve(deadline)
-        assert uri.address is not None
+        address = uri.address
+        assert address is not None
+        if self.dialect != AUTO:
+            return self._open(proxy, address, self.dialect, deadline)
+        try:
+            guess = detection.first_guess(address, self.hmac_key)
+            return self._open(proxy, address, guess, deadline)
+        except OtherDialectError as refusal:
+            dialect = detection.learn(address, refusal, self.hmac_key)
+        except PyroError:
+            detection.forget(address)
+            raise
+        return self._open(proxy, address, dialect, deadline)
+
+    def _open(
+        self, proxy: Binding[Any], address: Location, dialect: str, deadline: float | None
+    ) -> Session:
+        """Connect to an address, and introduce a proxy there.
+
+        Raises:
+            OtherDialectError: the daemon speaks another dialect.
+            PyroError: another one that says where it happened.
+        """
         session = connecting.connect(
-            uri.address,
-            settings,
+            address,
+            self.settings,
             deadline,
-            tls=None if uri.address.is_unix else self._tls,
+            tls=None if address.is_unix else self._tls,
             hmac_key=self.hmac_key,
+            dialect=dialect,
         )
         looking = session.channel.spin
         try:
@@ -178,7 +212,7 @@ class Line:
             session.close()
             if not isinstance(error, PyroError):
                 raise
-            told = connecting.located(uri.address, error)
+            told = connecting.located(address, error)
             raise told from error.__cause__
         return session
 
@@ -207,15 +241,18 @@ def make_line(
     settings: Settings,
     tls: ssl.SSLContext | Literal[False] | None,
     hmac_key: bytes | str | None,
+    dialect: str | None,
 ) -> Line:
     """Make the line of a proxy from what its user gave.
 
     Raises:
         SecurityError: a file of certificates cannot be used.
         TypeError: tls or hmac_key is of another type.
+        ValueError: there is no such dialect.
     """
     context = connecting.tls_of(tls, settings, connecting.client_tls)
-    return Line(uri, settings, context, connecting.key_of(hmac_key, settings))
+    key = connecting.key_of(hmac_key, settings)
+    return Line(uri, settings, context, key, detection.chosen(dialect, settings))
 
 
 def _after_fork_in_child() -> None:

@@ -36,6 +36,7 @@ _COPIED = (
     "_pyroMethods",
     "_pyroAttrs",
     "_pyro_serializer",
+    "_pyro_dialect",
     "_pyro_class_key",
     "_pyro_hold",
     "_pyro_is_asynchronous",
@@ -53,7 +54,7 @@ class Manners(_Typed[T]):
 
     @property
     def _pyroUri(self) -> URI:
-        """The URI of the remote object; over a connected socket it holds only in this process.
+        """The URI of the remote object; without an address it holds only in this process.
 
         A name is replaced by the address that it stands for once that was looked up.
         """
@@ -61,13 +62,17 @@ class Manners(_Typed[T]):
         if line is not None:
             uri: URI = line.resolved or line.uri
             return uri
+        if self._pyro_address is not None:  # it came over a connection, but others can reach it
+            return URI(self._pyro_address)
         return URI.for_connected_socket(self._pyroObjectId)
 
     @property
     def _pyroConnection(self) -> Session | None:
-        """The connection, or None."""
+        """The connection, or None; in ``_pyroValidateHandshake`` the one that is being made."""
         line = self._pyro_line
-        session: Session | None = self._pyro_session if line is None else line.session
+        session: Session | None = None if line is None else line.session
+        if session is None or not session.is_open:
+            session = self._pyro_session
         return session if session is not None and session.is_open else None
 
     @property

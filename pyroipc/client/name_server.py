@@ -1,11 +1,16 @@
-"""The name server as its clients see it: a proxy with its methods."""
+"""The name server as its clients see it: a proxy with its methods.
+
+It may be one of Pyro4 or Pyro5: :mod:`pyroipc.client.lookups` tells what is different then.
+"""
 
 # ruff: noqa: FBT001, FBT002 - as in Pyro
 
 from __future__ import annotations
 
+from pyroipc.client import lookups
 from pyroipc.client.proxy import Proxy
 from pyroipc.client.search import uri_of
+from pyroipc.errors import NamingError
 from pyroipc.uri import URI
 
 TYPE_CHECKING = False
@@ -40,10 +45,14 @@ class NameServerProxy(Proxy["Any"]):
             NamingError: the name is not known.
         """
         if return_metadata:
-            return self._pyroInvoke("lookup", (name, True), {})
-        if "lookup_text" in self._pyroMethods:
-            return uri_of(self._pyroInvoke("lookup_text", (name,), {}))
-        return self._pyroInvoke("lookup", (name,), {})  # of Pyro, or not connected yet
+            return lookups.look_up_tagged(self, name)
+        found = lookups.look_up(self, name)
+        return uri_of(found) if type(found) is str else found
+
+    @property
+    def has_leases(self) -> bool:
+        """Whether entries may have a ttl. Those of Pyro4 and Pyro5 stay until they are removed."""
+        return lookups.has_leases(self)
 
     def register(
         self,
@@ -55,7 +64,8 @@ class NameServerProxy(Proxy["Any"]):
     ) -> None:
         """Register a name, or give it another URI.
 
-        Warns if the name server thinks that the URI is of no use to other machines.
+        Warns if the name server thinks that the URI is of no use to other machines. (One of Pyro
+        does not think.)
 
         Args:
             name: at most 1 KiB; names that begin with ``Pyro.`` are reserved.
@@ -66,10 +76,19 @@ class NameServerProxy(Proxy["Any"]):
                 :func:`pyroipc.publish`, which renews.
 
         Raises:
-            NamingError: the name is taken or reserved, or a part is out of bounds.
+            NamingError: the name is taken or reserved, or a part is out of bounds; or there is a
+                ttl, which the name server does not know.
             TypeError: a part is of another type.
         """
-        options: dict[str, Any] = {} if ttl is None else {"ttl": ttl}
+        options: dict[str, Any] = {}
+        if ttl is not None:
+            if not lookups.has_leases(self):
+                raise NamingError(
+                    f"{name!r:.200} was not registered: the name server at "
+                    f"{self._pyroUri.location} knows no lease times; register it without a ttl, "
+                    "and remove it yourself"
+                )
+            options["ttl"] = ttl
         args = name, _text(uri), safe, _plain(metadata)
         advice = self._pyroInvoke("register", args, options)
         if isinstance(advice, str):
@@ -86,15 +105,31 @@ class NameServerProxy(Proxy["Any"]):
 
         Returns:
             Those that were not renewed: the name, and ``"unknown"`` if there is no such entry any
-            more, or ``"taken"`` if it has another URI by now.
+            more, or ``"taken"`` if it has another URI by now. A name server without leases has
+            nothing to renew, and is asked what it knows.
 
         Raises:
             NamingError: the ttl is out of bounds.
             TypeError: a part is of another type.
         """
         texts = {name: _text(uri) for name, uri in uris.items()}
+        if not lookups.has_leases(self):
+            return self._pyro_changed(texts)
         failed: Mapping[str, str] = self._pyroInvoke("renew", (texts, ttl), {})
         return failed
+
+    def _pyro_changed(self, uris: Mapping[str, object]) -> dict[str, str]:
+        """Return the names that have other URIs by now, or none."""
+        changed = {}
+        for name, uri in uris.items():
+            try:
+                found = self.lookup(name)
+            except NamingError:
+                changed[name] = "unknown"
+            else:
+                if str(found) != uri:
+                    changed[name] = "taken"
+        return changed
 
     def set_metadata(self, name: str, metadata: Iterable[str] | None) -> None:
         """Replace the tags of an entry.
@@ -118,6 +153,8 @@ class NameServerProxy(Proxy["Any"]):
         Raises:
             NamingError: the name is reserved, or the pattern cannot be used.
         """
+        if prefix and not name:
+            return lookups.remove_by_prefix(self, prefix)
         number: int = self._pyroInvoke("remove", (name, prefix, regex), {})
         return number
 
@@ -138,8 +175,7 @@ class NameServerProxy(Proxy["Any"]):
             NamingError: the pattern cannot be used.
             ValueError: there are a prefix and a pattern.
         """
-        found: dict[str, Any] = self._pyroInvoke("list", (prefix, regex, return_metadata), {})
-        return found
+        return lookups.names(self, prefix, regex, with_tags=bool(return_metadata))
 
     def yplookup(
         self,
@@ -153,9 +189,8 @@ class NameServerProxy(Proxy["Any"]):
             TypeError: the tags are no texts.
             ValueError: both were given.
         """
-        args = _plain(meta_all), _plain(meta_any), return_metadata
-        found: dict[str, Any] = self._pyroInvoke("yplookup", args, {})
-        return found
+        tags = _plain(meta_all), _plain(meta_any)
+        return lookups.tagged_names(self, *tags, with_tags=bool(return_metadata))
 
 
 def _text(uri: object) -> object:

@@ -10,11 +10,13 @@ from pyroipc.client.calling import invoke
 from pyroipc.client.holds import Hold
 from pyroipc.client.manners import T
 from pyroipc.client.methods import OnewayMethod, RemoteMethod, SpecialMethod
+from pyroipc.client.pyro import detection
 from pyroipc.errors import PyroError
 from pyroipc.protocol.calls import DAEMON_NAME, GET_ATTRIBUTE, SET_ATTRIBUTE
 from pyroipc.serializers import table
 from pyroipc.settings import config
 from pyroipc.uri import URI
+from pyroipc.wire.dialect import NATIVE
 from pyroipc.wire.message import ONEWAY
 
 TYPE_CHECKING = False
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     import socket
     import ssl
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any, Literal, Self
+    from typing import Any, ClassVar, Literal, Self
 
     from pyroipc.client.batch import BatchProxy, BatchResults
     from pyroipc.client.line import Line
@@ -49,12 +51,16 @@ class Proxy(Binding[T]):
         tls: encrypt what goes over TCP, and check the certificate of the server: an
             ``ssl.SSLContext``. None: as the setting SSL says; False: do not.
         hmac_key: what both ends have to know, in bytes or text. None: the setting HMAC_KEY.
+        dialect: what the daemon speaks: ``"native"``, ``"pyro5"`` or ``"pyro4"``; ``"auto"``: find
+            out when connecting, over a connected socket it means native. None: the setting
+            DIALECT.
         settings: read once, now.
 
     Raises:
         TypeError: neither a str nor a URI was given.
         PyroError: the text is no URI, or that of an object behind a connected socket, without it.
         SecurityError: a file of certificates cannot be used.
+        ValueError: there is no such dialect.
 
     Attributes whose names begin with ``_pyro`` are those of the proxy itself; all others are those
     of the remote object.
@@ -74,6 +80,8 @@ class Proxy(Binding[T]):
     """Names of the remote methods, after the first use."""
     _pyroAttrs: frozenset[str]
     """Names of the remote attributes, after the first use."""
+    _pyro_base: ClassVar[type[Proxy[Any]]]
+    """The class, or base, whose ``_pyroInvoke`` adds nothing to a call without a context."""
 
     def __init__(
         self,
@@ -82,19 +90,24 @@ class Proxy(Binding[T]):
         *,
         tls: ssl.SSLContext | Literal[False] | None = None,
         hmac_key: bytes | str | None = None,
+        dialect: str | None = None,
         settings: Settings = config,
     ) -> None:
         if not isinstance(uri, str | URI):
             raise TypeError(f"a proxy takes a URI or its text, not {type(uri).__name__}")
         if connected_socket is not None:
             self._pyro_set_up(_object_id(uri), settings, socket=connected_socket)
+            spoken = detection.chosen(dialect, settings)
+            self.__dict__["_pyro_dialect"] = NATIVE if spoken == detection.AUTO else spoken
             return
         uri = URI(uri, ns_port=settings.NS_PORT)
         if uri.is_connected_socket:
             raise PyroError(f"{uri} can be reached over its socket only: give connected_socket=")
         from pyroipc.client.line import make_line
 
-        self._pyro_set_up(named(uri), settings, line=make_line(uri, settings, tls, hmac_key))
+        self._pyro_set_up(
+            named(uri), settings, line=make_line(uri, settings, tls, hmac_key, dialect)
+        )
         self.__dict__["_pyro_address"] = str(uri)
 
     @classmethod
@@ -139,6 +152,7 @@ class Proxy(Binding[T]):
             _pyro_oneway=set(),
             _pyro_settings=settings,
             _pyro_serializer=None,
+            _pyro_dialect=NATIVE,
             _pyro_socket=socket,
             _pyro_session=session,
             _pyro_line=line,
@@ -171,18 +185,19 @@ class Proxy(Binding[T]):
 
     def _pyro_method(self, name: str) -> RemoteMethod:
         cls = type(self)
+        plain = cls._pyro_base
         kind: type[RemoteMethod] = RemoteMethod
         if (
             self._pyroTimeout is not None
             or self._pyroMaxRetries
-            or cls._pyroInvoke is not Proxy._pyroInvoke
-            or cls._pyroAnnotations is not Proxy._pyroAnnotations
+            or cls._pyroInvoke is not plain._pyroInvoke
+            or cls._pyroAnnotations is not plain._pyroAnnotations
         ):
             kind = SpecialMethod
         elif name in self._pyro_oneway:
             kind = OnewayMethod
         owner = self
-        if self._pyro_hold is not None or (self._pyro_line is not None and cls is Proxy):
+        if self._pyro_hold is not None or (self._pyro_line is not None and cls is plain):
             owner = self._pyro_speaker()
         session = self._pyro_connected()
         return kind(owner, name, self._pyro_codec(session), session)
@@ -267,8 +282,7 @@ class Proxy(Binding[T]):
     def _pyro_codec(self, session: Session) -> CallCodec:
         name = self._pyro_serializer
         if name is None:
-            settings = self._pyro_settings
-            name = settings.LOCAL_SERIALIZER if session.peer.trusted else settings.SERIALIZER
+            name = session.codecs.default(self._pyro_settings)
         return session.codecs.get(name)
 
     def _pyroInvoke(
@@ -403,5 +417,6 @@ def _object_id(uri: str | URI) -> str:
     return uri.object
 
 
+Proxy._pyro_base = Proxy
 references.make_proxy = Proxy._pyro_referring
 references.make_address_proxy = Proxy

@@ -55,6 +55,10 @@ if TYPE_CHECKING:
         def export(self, value: object, session: Session) -> Exported | None:
             """Say under which id a peer may call a value; None: it is not registered here."""
 
+        def address_of(self, object_id: str) -> str | None:
+            """Return the URI under which others can reach an object; None: there is none."""
+            ...
+
         def attach(self, session: Session) -> None:
             """See to it that requests of the peer are served, if nobody does yet."""
 
@@ -121,6 +125,18 @@ def revoke() -> None:
     """Let nobody call any more what was unregistered."""
     for session in sharing.members_of(sharing.sessions):
         session.references.revoke()
+
+
+def find_export(value: object, session: Session) -> tuple[Exported, str | None] | None:
+    """Say what a registered object is for the peer of a session, and its URI, if it has one.
+
+    For an instance of a registered class it is the URI of that class. Nothing is counted.
+    """
+    for host in sharing.members_of(_hosts):
+        found = host.export(value, session)
+        if found is not None:
+            return found, host.address_of(found.origin.object_id)
+    return None
 
 
 def make_proxy(session: Session, object_id: str, class_key: int | None) -> Any:

@@ -247,13 +247,13 @@ def read_result(proxy: Proxy[Any], session: Session, codec: CallCodec, message: 
     if message.kind != RESPONSE or message.flags & ~_RESPONSE_FLAGS or message.descriptors:
         raise ProtocolError(f"the answer is not one that this version understands: {message!r}")
     take_annotations(proxy, message)
-    if message.serializer_id != codec.serializer.id:
+    if message.serializer_id != codec.serializer_id:
         if message.serializer_id == 0 and message.flags & ERROR:
             refused: PyroError = read_refusal(message.payload)
             raise refused
         raise ProtocolError(
             f"the answer is encoded with serializer {message.serializer_id}, "
-            f"the request was with {codec.serializer.id}"
+            f"the request was with {codec.serializer_id}"
         )
     if message.flags & COMPRESSED:
         codec.unpack(message)
@@ -261,11 +261,10 @@ def read_result(proxy: Proxy[Any], session: Session, codec: CallCodec, message: 
         from pyroipc.protocol.remote_errors import load_error  # when first needed
 
         error: Exception = load_error(message.payload, codec.serializer)
+        session.note_failure(error)
         raise error
     if message.flags & STREAM:
-        from pyroipc.client.streams import open_stream
-
-        return open_stream(proxy, session, codec, message)
+        return session.open_stream(proxy, codec, message)
     return codec.value_of(message)
 
 

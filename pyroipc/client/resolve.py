@@ -13,7 +13,7 @@ import random
 import threading
 from time import monotonic
 
-from pyroipc.client import references, sharing
+from pyroipc.client import lookups, references, sharing
 from pyroipc.client.search import Search, uri_of
 from pyroipc.errors import CommunicationError, NamingError, TimeoutError
 from pyroipc.uri import URI
@@ -80,13 +80,16 @@ def _resolve_once(
         name: str = target
 
         def attempt() -> Any:
-            return _ask(uri, settings, deadline, "lookup_text", (name,))
+            return _ask(uri, settings, deadline, lambda proxy: lookups.look_up(proxy, name))
 
     else:
         tags = sorted(target)
 
+        def find(proxy: Any) -> Any:
+            return lookups.tagged_names(proxy, tags, None, with_tags=False)
+
         def attempt() -> Any:
-            return _choose(_ask(uri, settings, deadline, "yplookup", (tags, None, False)), tags)
+            return _choose(_ask(uri, settings, deadline, find), tags)
 
     patience = settings.NS_LOOKUP_DELAY if delay is None else delay
     return _as_uri(wait_for(attempt, patience, deadline), uri)
@@ -138,9 +141,9 @@ def wait_for(attempt: Callable[[], R], patience: float, deadline: float | None =
 
 
 def _ask(
-    uri: URI, settings: Settings, deadline: float | None, member: str, args: tuple[Any, ...]
+    uri: URI, settings: Settings, deadline: float | None, question: Callable[[Any], Any]
 ) -> Any:
-    """Look something up in the name server that a URI means.
+    """Put a question to the name server that a URI means.
 
     Raises:
         NamingError: it is not known, or there is no name server.
@@ -151,7 +154,7 @@ def _ask(
     proxy = _kept.get(key)
     if proxy is not None:
         try:
-            return _call(proxy, deadline, member, args)
+            return _put(question, proxy, deadline)
         except TimeoutError:
             # The next name is looked up at another one, if there is one. Without this the
             # connection would stay until the late answer has come, if ever.
@@ -164,19 +167,17 @@ def _ask(
     search = Search(references.make_address_proxy, settings, deadline)
     proxy = search.anywhere() if uri.address is None else search.at(uri.address)
     _keep(key, proxy)
-    return _call(proxy, deadline, member, args)
+    return _put(question, proxy, deadline)
 
 
-def _call(proxy: Any, deadline: float | None, member: str, args: tuple[Any, ...]) -> Any:
-    """Call a method of a name server, with a time limit for this call."""
-    if member == "lookup_text" and member not in proxy._pyroMethods:
-        member = "lookup"  # all that the name servers of Pyro have
+def _put(question: Callable[[Any], Any], proxy: Any, deadline: float | None) -> Any:
+    """Put a question to a name server, with a time limit for each call of it."""
     if deadline is not None:
         twin = proxy.__copy__()
         twin.__dict__["_pyro_line"] = proxy._pyro_line  # it shares the connection
         twin._pyroTimeout = max(0.001, deadline - monotonic())
         proxy = twin
-    return proxy._pyroInvoke(member, args, {})
+    return question(proxy)
 
 
 def _keep(key: Key, proxy: Any) -> None:

@@ -27,15 +27,18 @@ from pyroipc.errors import (
 from pyroipc.protocol.calls import drop_parent, parent_of
 from pyroipc.settings import config
 from pyroipc.transports.stream import WokenError
+from pyroipc.wire.dialect import NATIVE
 from pyroipc.wire.message import CANCEL, CREDIT, ITEM, NESTED, PING, PONG, RELEASE, REQUEST, STREAM
 from pyroipc.wire.native import encode_plain, plain_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket as socket
+    from collections.abc import Iterator
+    from typing import Any
 
+    from pyroipc.client.proxy import Proxy
     from pyroipc.client.waiters import Sink
-    from pyroipc.protocol.calls import Encoded
+    from pyroipc.protocol.calls import CallCodec, Encoded
     from pyroipc.settings import Settings
     from pyroipc.transports.stream import StreamChannel
     from pyroipc.wire.message import Message
@@ -47,6 +50,8 @@ _CANCEL_SECONDS = 0.2
 _TURNS = 8
 """So often is received for one client, if all belongs to a long message."""
 _STREAM_CONTROL = (CREDIT, CANCEL)
+_TURN_MESSAGES = 64
+"""So many messages that are no requests are dealt with, and then those of others."""
 
 
 class Session(Exchange):
@@ -69,6 +74,17 @@ class Session(Exchange):
         # Proxies, by their id: equal ones are several users.
         self._users: WeakValueDictionary[int, object] | None = None
         sharing.sessions.add(self)
+
+    @property
+    def dialect(self) -> str:
+        """How the two ends speak, by the name that users give it."""
+        return NATIVE
+
+    def getpeercert(self) -> dict[str, Any] | None:
+        """Return the certificate that the peer has shown in TLS, as a dict; None without TLS."""
+        ask = getattr(self.channel.sock, "getpeercert", None)
+        certificate: dict[str, Any] | None = None if ask is None else ask()
+        return certificate
 
     @property
     def pump(self) -> Pump:
@@ -113,18 +129,20 @@ class Session(Exchange):
         """Receive as :meth:`receive_request` does, but only what is there; the caller leads.
 
         Returns:
-            None: no request has arrived, or the peer has left.
+            None: no request has arrived, or the peer has left, or has sent so much else that
+            others should have their turn before the rest.
 
         Raises:
             ConnectionClosedError, ProtocolError, SecurityError: as there.
         """
         decoder = self.decoder
         turns = 0
+        patience = _TURN_MESSAGES
         while True:
             message = self.arrived
             if message is None:
                 turns += 1
-                if turns > _TURNS and decoder.is_filling and not self._has_pending():
+                if turns > _TURNS and decoder.filling is not None and not self._has_pending():
                     return None  # of a long message; others want to be served, too
                 if not (decoder.buffered or decoder.received or self.channel.receive_now()):
                     return None
@@ -141,6 +159,9 @@ class Session(Exchange):
                     self._hand_on(message)
                 except ConversationEndedError:
                     return None
+                patience -= 1
+                if not patience:
+                    return None
 
     def _has_pending(self) -> bool:
         """Say whether something has been received below that makes no socket readable."""
@@ -156,7 +177,7 @@ class Session(Exchange):
             if sink is not None:
                 sink.deliver(message)
         elif kind == PING:
-            self.send(encode_plain(_PONG, message.request_id, bytes(message.payload[:64])))
+            self.send(self._pong(message))
         elif kind == REQUEST:
             if message.flags & NESTED and self._give_to_waiter(message):
                 return
@@ -167,6 +188,13 @@ class Session(Exchange):
             self.references.released(message.payload)
         elif self.host is not None and message.flags & STREAM and kind in _STREAM_CONTROL:
             self.host.take(message)  # credit, or the cancelling of a stream
+
+    def ping(self, request_id: int) -> Encoded:
+        """Encode a message that the peer answers at once."""
+        return encode_plain(_PING, request_id, b"")
+
+    def _pong(self, message: Message) -> Encoded:
+        return encode_plain(_PONG, message.request_id, bytes(message.payload[:64]))
 
     def _is_awaited(self, message: Message) -> bool:
         return message.request_id in self.sinks or super()._is_awaited(message)
@@ -304,6 +332,15 @@ class Session(Exchange):
         """Prepare for the items of a stream that an answer has opened."""
         self.sinks[request_id] = Chunks()
 
+    def note_failure(self, error: Exception) -> None:
+        """Take note of the exception that an answer holds: the connection goes on."""
+
+    def open_stream(self, proxy: Proxy[Any], codec: CallCodec, message: Message) -> Iterator[Any]:
+        """Return what iterates over the stream that an answer has opened."""
+        from pyroipc.client.streams import open_stream
+
+        return open_stream(proxy, self, codec, message)
+
     def chunks_of(self, request_id: int) -> Chunks:
         """Return what takes the items of the stream that this request has opened."""
         chunks = self.sinks.get(request_id)
@@ -330,7 +367,7 @@ class Session(Exchange):
     def _nudge(self) -> None:
         """Have the peer send something, so that a thread that receives looks around."""
         try:
-            self.post(encode_plain(_PING, self.next_id(), b""), monotonic() + _CANCEL_SECONDS)
+            self.post(self.ping(self.next_id()), monotonic() + _CANCEL_SECONDS)
         except CommunicationError:
             pass  # then it does so anyway
 
@@ -408,11 +445,3 @@ class Session(Exchange):
                 break
             sink.fail(fresh_copy(error))
         self.references.end()
-
-
-def session_for(sock: socket.socket, settings: Settings = config) -> Session:
-    """Return the session of a connected socket that the user lent, the same for all its proxies.
-
-    The socket is never closed or changed. The session lives as long as somebody uses it.
-    """
-    return sharing.shared_session(Session, sock, settings)

@@ -12,6 +12,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 from pyroipc.client.forks import after_fork
 from pyroipc.client.landing import land, land_warily
+from pyroipc.errors import PyroError
 from pyroipc.settings import config
 from pyroipc.transports.stream import ConnectionChannel, StreamChannel
 from pyroipc.transports.trust import identify_peer
@@ -95,8 +96,13 @@ def shared_session(
     make: Callable[[StreamChannel, Settings], Session],
     sock: socket.socket,
     settings: Settings = config,
+    dialect: str = "native",
 ) -> Session:
-    """Return the session of a socket, or make it."""
+    """Return the session of a socket, or make it.
+
+    Raises:
+        PyroError: another dialect is spoken over this socket.
+    """
     with _lock:
         for waiting in list(unquiet):
             if waiting.channel.sock.fileno() < 0:  # closed by its user: no answer will come
@@ -105,7 +111,22 @@ def shared_session(
         if session is None:
             session = make(open_channel(sock, identify_peer(sock), settings), settings)
             _by_socket[id(sock)] = session
+        elif dialect not in {session.dialect, ANY}:
+            raise PyroError(
+                f"the dialect {session.dialect!r} is spoken over this socket already, so "
+                f"{dialect!r} cannot be"
+            )
         return session
+
+
+def replace(session: Session) -> None:
+    """Have a session stand for its socket from now on, instead of the one that did."""
+    with _lock:
+        _by_socket[id(session.channel.sock)] = session
+
+
+ANY = "any"
+"""Stands for the dialect that a session has, if there is one already."""
 
 
 def _after_fork_in_child() -> None:

@@ -9,6 +9,7 @@ nothing in the way.
 from __future__ import annotations
 
 from pyroipc import logs
+from pyroipc.errors import ProtocolError, SecurityError
 from pyroipc.transports.stream import ConnectionChannel, PartlySentError, StreamChannel
 from pyroipc.wire.message import Limits
 from pyroipc.wire.native import Decoder
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from pyroipc.transports.sending import Cargo
     from pyroipc.transports.trust import Peer
+    from pyroipc.wire.dialect import Dialect
     from pyroipc.wire.message import Buffer, Message
 
 _EVERYTHING = Limits(1 << 62, buffers=1 << 31)
@@ -60,16 +62,38 @@ _discarded = memoryview(bytearray(64 << 10))
 
 
 class _Sent:
-    """Notes what is sent: it reads the bytes as the peer will."""
+    """Notes what is sent: it reads the bytes as the peer will.
 
-    __slots__ = ("_decoder", "_fd")
+    Args:
+        fd: the descriptor of the connection.
+        incoming: reads what the peer sends; it knows the dialect.
+    """
 
-    def __init__(self, fd: int) -> None:
+    __slots__ = ("_decoder", "_fd", "_incoming", "_spoken")
+
+    def __init__(self, fd: int, incoming: Decoder) -> None:
         self._fd = fd
+        self._incoming = incoming
+        self._begin()
+
+    def _begin(self) -> None:
+        self._spoken = self._incoming.dialect
         self._decoder = Decoder(_EVERYTHING, land=_Nowhere)
+        mirrored: Dialect | None = getattr(self._spoken, "mirrored", None)
+        if mirrored is not None:
+            self._decoder.speak(mirrored)
 
     def note(self, parts: Sequence[Buffer]) -> None:
         """Note the messages that these bytes complete."""
+        if self._incoming.dialect is not self._spoken:
+            self._begin()
+        try:
+            self._note(parts)
+        except (ProtocolError, SecurityError) as error:  # a refusal in a dialect of the peer's
+            logs.get("wire").debug("%d -> something else (%s)", self._fd, error)
+            self._begin()
+
+    def _note(self, parts: Sequence[Buffer]) -> None:
         decoder = self._decoder
         for part in parts:
             rest = memoryview(part).cast("B")
@@ -91,7 +115,7 @@ class _Logging(StreamChannel):
         self, sock: socket.socket, peer: Peer, decoder: Decoder, *, owned: bool = False
     ) -> None:
         super().__init__(sock, peer, decoder, owned=owned)
-        self._sent_messages = _Sent(sock.fileno())
+        self._sent_messages = _Sent(sock.fileno(), decoder)
         if isinstance(decoder, LoggingDecoder):
             decoder.fd = sock.fileno()
 

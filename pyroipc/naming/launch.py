@@ -32,6 +32,7 @@ def start_ns(
     natport: int | None = None,
     storage: str | None = None,
     *,
+    daemon_class: type[NameServerDaemon] = NameServerDaemon,
     settings: Settings = config,
     **options: Any,
 ) -> tuple[URI, NameServerDaemon, BroadcastServer | None]:
@@ -47,6 +48,7 @@ def start_ns(
         nathost: the host that clients outside of a router use.
         natport: the port that they use.
         storage: ``"memory"``, ``"sqlite:/path"`` or ``"etcd:host:port,..."``. None: memory.
+        daemon_class: makes the daemon.
         settings: read once, now.
         options: what else :class:`pyroipc.naming.server.NameServerDaemon` takes.
 
@@ -58,7 +60,7 @@ def start_ns(
         DaemonError: an address cannot be listened at.
         NamingError: the storage cannot be used.
     """
-    daemon = NameServerDaemon(
+    daemon = daemon_class(
         host, port, unixsocket, nathost, natport, storage, settings=settings, **options
     )
     responder: BroadcastServer | None = None

@@ -13,6 +13,8 @@ a name is gone                it is registered again: the name server was restar
                               memory, or was away for too long
 somebody else took a name     it is theirs; it is renewed no longer, and that is logged
 the daemon is closed          nothing is renewed any more, and the names are removed
+the name server has no        that is logged; a name stays until the daemon is closed, and for
+leases: it is Pyro's          ever if the process is killed.  What is gone is registered again
 ============================  =================================================================
 """
 
@@ -72,6 +74,7 @@ class Publication:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="pyroipc-leases", daemon=True)
         self._is_troubled = False
+        self._was_told = False  # that there are no leases
 
     @property
     def names(self) -> frozenset[str]:
@@ -105,7 +108,16 @@ class Publication:
         self._thread.start()
 
     def _register(self, ns: NameServerProxy, name: str, *, safe: bool) -> None:
-        ns.register(name, self._uris[name], safe, self._metadata[name], ttl=self.ttl)
+        ttl = self.ttl if ns.has_leases else None
+        if ttl is None and not self._was_told:
+            self._was_told = True
+            _log().warning(
+                "the name server at %s has no leases: if this process is killed, nobody removes "
+                "its names: %s",
+                ns._pyroUri.location,  # noqa: SLF001 - Pyro's name
+                ", ".join(sorted(self._uris)),
+            )
+        ns.register(name, self._uris[name], safe, self._metadata[name], ttl=ttl)
 
     def _work(self) -> None:
         usual = self.ttl / _RENEWALS_PER_TTL
@@ -158,6 +170,11 @@ class Publication:
             except PyroError:
                 self._let_go()  # the next time it is looked for anew: it may have moved
                 raise
+            except Exception as error:
+                self._let_go()
+                raise NamingError(
+                    f"the name server failed: {type(error).__name__}: {error!s:.200}"
+                ) from error
 
     def _renew(self, ns: NameServerProxy, names: list[str]) -> None:
         failed = ns.renew({name: self._uris[name] for name in names}, self.ttl)
@@ -212,8 +229,13 @@ class Publication:
                     taken = ns.renew(self._uris, self.ttl)
                     for name in self._uris.keys() - taken.keys():
                         ns.remove(name)
-            except PyroError as error:
-                _log().info("names could not be removed, and go within %g s: %s", self.ttl, error)
+            except Exception as error:  # noqa: BLE001 - the name server may raise what it likes
+                if self._was_told:
+                    _log().warning("names could not be removed, and stay: %s", error)
+                else:
+                    _log().info(
+                        "names could not be removed, and go within %g s: %s", self.ttl, error
+                    )
             finally:
                 self._let_go()
 

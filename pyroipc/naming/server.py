@@ -6,6 +6,8 @@ share a storage, each with an address of its own.
 
 Names that begin with ``Pyro.`` are for the name server to write. Everything else belongs to
 whoever registers it: a URI that was looked up is what somebody has claimed, and no proof.
+
+Clients of Pyro4 and Pyro5 are answered as by their own: see :mod:`pyroipc.naming.answers`.
 """
 
 # ruff: noqa: FBT001, FBT002 - as in Pyro
@@ -13,11 +15,12 @@ whoever registers it: a URI that was looked up is what somebody has claimed, and
 from __future__ import annotations
 
 import threading
-from functools import lru_cache
 from time import time
 
+from pyroipc.client.search import uri_of
 from pyroipc.context import current_context
 from pyroipc.errors import DaemonError, NamingError
+from pyroipc.naming.answers import answer, caller, kind_of_tags
 from pyroipc.naming.names import (
     Limits,
     advice_on,
@@ -34,7 +37,7 @@ from pyroipc.server.daemon import Daemon
 from pyroipc.server.exposure import expose
 from pyroipc.settings import config
 from pyroipc.transports import addresses
-from pyroipc.uri import URI
+from pyroipc.wire.dialect import NATIVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 
     from pyroipc.server.connection import Connection
     from pyroipc.settings import Settings
+    from pyroipc.uri import URI
 
     Found: TypeAlias = dict[str, Any]
 
@@ -111,8 +115,8 @@ class NameServer:
         entry = self._get(checked_name(name, self._limits))
         if entry is None:
             raise NamingError(f"unknown name: {name:.{_SHOWN}}")
-        uri = _uri(entry.uri)
-        return (uri, set(entry.metadata)) if return_metadata else uri
+        uri = uri_of(entry.uri)
+        return (uri, kind_of_tags()(entry.metadata)) if return_metadata else uri
 
     @expose
     def lookup_text(self, name: str) -> str:
@@ -164,7 +168,7 @@ class NameServer:
         advice = advice_on(name, found.address) if self._is_public else None
         if advice is not None:
             _log().warning("%s", advice)
-        return advice
+        return advice if advice is None or caller() == NATIVE else None  # Pyro answers nothing
 
     @expose
     def renew(self, uris: Mapping[str, str | URI], ttl: float) -> dict[str, str]:
@@ -238,6 +242,8 @@ class NameServer:
             TypeError: a part is no text.
         """
         if name:
+            if name == NAMESERVER_NAME and caller() != NATIVE:
+                return 0
             _refuse_reserved(checked_name(name, self._limits), "removed")
             names = [name]
         elif prefix or regex:
@@ -254,6 +260,8 @@ class NameServer:
         self,
         prefix: str | None = None,
         regex: str | None = None,
+        metadata_all: Iterable[str] | bool | None = None,
+        metadata_any: Iterable[str] | None = None,
         return_metadata: bool = False,
     ) -> Found:
         """Return names and the texts of their URIs; or pairs of URI and tags.
@@ -261,16 +269,24 @@ class NameServer:
         Args:
             prefix: only names that begin with this, literally.
             regex: only names that begin with this, as a pattern.
+            metadata_all: only entries with all of these tags, as in Pyro4; none: everything. True
+                or False: what stands here in Pyro5, ``return_metadata``.
+            metadata_any: only entries with one of these tags; none: everything.
             return_metadata: the values are pairs.
 
         Raises:
-            NamingError: the pattern cannot be used.
+            NamingError: the pattern cannot be used, or the tags are out of bounds.
             TypeError: a part is no text.
-            ValueError: there are a prefix and a pattern.
+            ValueError: there is more than one of prefix, pattern and tags.
         """
-        if prefix is not None and regex is not None:
+        tags_all = metadata_all
+        if isinstance(tags_all, bool):
+            tags_all, return_metadata = None, bool(tags_all)
+        if sum(one is not None for one in (prefix, regex, tags_all, metadata_any)) > 1:
             raise ValueError("you can only filter on one thing at a time")
-        return _shown(self._search(prefix, regex), return_metadata)
+        if tags_all or metadata_any:
+            return self.yplookup(tags_all or None, metadata_any or None, return_metadata)
+        return answer(self._search(prefix, regex), return_metadata)
 
     @expose
     def yplookup(
@@ -296,7 +312,7 @@ class NameServer:
         own = self._own
         if own is not None and (tags_all <= own.metadata if tags_all else tags_any & own.metadata):
             found = [own, *found]
-        return _shown(found, return_metadata)
+        return answer(found, return_metadata)
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -373,17 +389,6 @@ def _refuse_reserved(name: str, what: str) -> None:
         )
 
 
-@lru_cache(maxsize=4096)
-def _uri(text: str) -> URI:
-    return URI(text)  # immutable, so one is enough
-
-
-def _shown(entries: Iterable[Entry], return_metadata: object) -> Found:
-    if return_metadata:
-        return {entry.name: (entry.uri, set(entry.metadata)) for entry in entries}
-    return {entry.name: entry.uri for entry in entries}
-
-
 class NameServerDaemon(Daemon):
     """A daemon with a name server in it.
 
@@ -419,7 +424,7 @@ class NameServerDaemon(Daemon):
             raise DaemonError("a name server listens at an address, and not over one socket")
         if port is None and unixsocket is None and not (host is None and options.get("listen")):
             port = settings.NS_PORT
-        self.nameserver = NameServer(storage or "memory", limits)
+        self.nameserver = self._make_nameserver(storage or "memory", limits)
         """The object itself."""
         self._stop_cleaner: Callable[[], None] | None = None
         try:
@@ -437,6 +442,9 @@ class NameServerDaemon(Daemon):
         except BaseException:
             self._close_storage()
             raise
+
+    def _make_nameserver(self, storage: str | Storage, limits: Limits | None) -> NameServer:
+        return NameServer(storage, limits)
 
     @property
     def is_public(self) -> bool:

@@ -18,9 +18,17 @@ from pyroipc.serializers.base import PeerImage
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from pyroipc.serializers.base import Buffer, Serializer
+
+    class Reader(Protocol):
+        """What reads the payload of a received blob; mostly a serializer."""
+
+        def loads(self, data: Buffer) -> object:
+            """Return the data."""
+            ...
+
 
 __all__ = ["BlobError", "SerializedBlob", "for_anyone"]
 
@@ -98,14 +106,14 @@ class SerializedBlob:
         self.info = info
         self._data = data
         self._is_blob = is_blob
-        self._serializer: Serializer | None = None
+        self._serializer: Reader | None = None
 
-    def bind(self, serializer: Serializer) -> None:
+    def bind(self, serializer: Reader) -> None:
         """Note with which serializer the payload was made."""
         self._serializer = serializer
 
     @property
-    def serializer(self) -> Serializer | None:
+    def serializer(self) -> Reader | None:
         """The serializer of a received blob; None for one that was made here."""
         return self._serializer
 

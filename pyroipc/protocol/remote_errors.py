@@ -1,6 +1,7 @@
 """Exceptions <-> the payload of an error response, and how a remote exception looks to a caller.
 
-Three forms. The plain forms of the serializers that carry only data send Pyro's dict
+Four forms. Those for peers that are Pyro know by themselves what such a peer can rebuild
+(``serializers/pyro.py``). The plain forms of the serializers that carry only data send Pyro's dict
 (``serializers/exceptions.py``). Their typed forms send a description in plain data
 (``serializers/typed_exceptions.py``), the pickle family one that holds pickles
 (``pickled_errors.py``); of both, each part may fail to be encoded or decoded without losing the
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RemoteTraceback",
+    "dress_error",
     "dump_error",
     "excepthook",
     "format_traceback",
@@ -82,6 +84,10 @@ def dump_error(
         SerializeError: not even a description of plain texts can be encoded.
     """
     lines = lines_to_send(exception, detailed=detailed)
+    dumps_error = getattr(serializer, "dumps_error", None)
+    if dumps_error is not None:
+        payload: bytes = dumps_error(exception, lines)
+        return payload
     if getattr(serializer, "carries_classes", False):
         from pyroipc.protocol.pickled_errors import dump_pickled
 
@@ -210,6 +216,9 @@ def load_error(data: Buffer, serializer: Serializer) -> Exception:
         SerializeError: the payload does not describe an exception.
         SecurityError: something in it may never be rebuilt.
     """
+    loads_error = getattr(serializer, "loads_error", None)
+    if loads_error is not None:
+        return dress_error(loads_error(data))
     if getattr(serializer, "carries_classes", False):
         from pyroipc.protocol.pickled_errors import load_pickled
 
@@ -218,18 +227,34 @@ def load_error(data: Buffer, serializer: Serializer) -> Exception:
         payload = serializer.loads(data)
         exception, lines, cause, context = _load_described(payload, serializer)
     else:
-        exception = _from_data(serializer.loads(data))
-        lines = vars(exception).get("_pyroTraceback")
-        cause = context = None
+        return dress_error(serializer.loads(data))
     return _dressed(exception, lines, cause, context)
 
 
-def _from_data(value: object) -> Exception:
+def dress_error(value: object) -> Exception:
+    """Make what a Pyro peer sent as an exception one that is to be raised to a caller.
+
+    Args:
+        value: the decoded exception, or its dict; also the one in an ``ExceptionWrapper``.
+
+    Returns:
+        The exception as the top of this module describes it. What was to end a process, such as
+        SystemExit, arrives as a RemoteError.
+
+    Raises:
+        SerializeError: it is no exception.
+    """
+    if isinstance(value, BaseException) and not isinstance(value, Exception):
+        value = {
+            "__class__": wire_name(type(value)),
+            "args": value.args,
+            "attributes": dict(vars(value)),
+        }
     if isinstance(value, dict):
         value = rebuild_exception(value)
     if not isinstance(value, Exception):
         raise SerializeError(_unexpected(value))
-    return value
+    return _dressed(value, vars(value).get("_pyroTraceback"), None, None)
 
 
 def _dressed(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
     from pyroipc.serializers.parts import Parts
+    from pyroipc.serializers.pyro import PyroForm
 
     Buffer: TypeAlias = bytes | bytearray | memoryview
     DecodedCall: TypeAlias = tuple[str, str, Sequence[object], dict[str, object] | None]
@@ -55,9 +56,25 @@ if TYPE_CHECKING:
             """Uncount what was counted while this was called, by calling it once more."""
             ...
 
+    class Manner(Protocol):
+        """How objects look to one peer that is Pyro."""
+
+        @property
+        def family(self) -> str:
+            """``"Pyro4"`` or ``"Pyro5"``."""
+            ...
+
+        def describe(self, value: object) -> dict[str, Any] | None:
+            """Return the class dict that stands for a value; None: there is nothing special.
+
+            Asked about every value that is not exactly of a plain type, before all other rules.
+            """
+            ...
+
 
 __all__ = [
     "MAX_DEPTH",
+    "CallParts",
     "PeerImage",
     "Serializer",
     "check_keys",
@@ -215,8 +232,25 @@ class Serializer:
         """
         return self
 
+    def for_pyro(self, manner: Manner) -> PyroForm:
+        """Return the form of this serializer for one connection with a peer that is Pyro.
+
+        Args:
+            manner: tells what stands for objects that do not travel themselves.
+
+        Raises:
+            SerializeError: Pyro of this family has no such serializer.
+        """
+        raise NotImplementedError
+
     def __repr__(self) -> str:
         return f"<serializer {self.name!r} id={self.id} trust={self.trust}>"
+
+
+class CallParts(tuple[object, object, "Sequence[object]", "dict[str, object] | None"]):
+    """The parts of a call as one value, so that an error can speak of arguments."""
+
+    __slots__ = ()
 
 
 def checked_call(call: object) -> DecodedCall:

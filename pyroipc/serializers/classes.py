@@ -178,7 +178,7 @@ def instance_to_dict(obj: object) -> dict[str, Any]:
         SerializeError: it has no attributes to describe it by.
     """
     cls = type(obj)
-    if cls in _REFUSED or isinstance(obj, type):
+    if cls in _REFUSED or isinstance(obj, type) or _is_enum(cls):
         raise SerializeError(_unknown(obj))
     slots = [slot for base in cls.__mro__ for slot in _slots(base)]
     attributes = getattr(obj, "__dict__", None)
@@ -202,10 +202,25 @@ def _slots(cls: type) -> list[str]:
 
 
 def _unknown(obj: object) -> str:
-    return (
-        f"don't know how to serialize {type(obj)}; register a converter with "
-        "register_class_to_dict, or give it vars() or a __getstate__ that returns a dict"
+    cls = type(obj)
+    advice = (
+        "register a converter with register_class_to_dict, or give it vars() or a __getstate__ "
+        "that returns a dict"
     )
+    if cls.__module__.partition(".")[0] == "numpy":
+        advice = (
+            "send what its tolist() returns, or use pickle as the serializer of a connection that "
+            "is local"
+        )
+    elif isinstance(obj, bytes | bytearray | memoryview):
+        advice = "send it as text, or use another serializer"
+    elif _is_enum(cls):
+        advice = f"send its value, or register a converter for {cls.__name__}"
+    return f"don't know how to serialize class {cls}; {advice}"
+
+
+def _is_enum(cls: type) -> bool:
+    return type(cls).__module__ == "enum"
 
 
 def simple_value(obj: object) -> object:

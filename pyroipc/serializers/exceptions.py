@@ -32,10 +32,15 @@ if TYPE_CHECKING:
     Dumps = Callable[[object], object]
 
 __all__ = [
+    "OWN_PREFIXES",
+    "PYRO_NAMES",
     "base_names",
     "exception_to_dict",
+    "known_exception",
+    "make_without_init",
     "rebuild_exception",
     "register_exception",
+    "safe_text",
     "unregister_exception",
     "wire_name",
 ]
@@ -51,12 +56,13 @@ _BUILTINS: dict[str, type[BaseException]] = {
 }
 _BUILTIN_CLASSES = frozenset(_BUILTINS.values())
 _OWN: dict[str, type[Exception]] = {name: getattr(errors, name) for name in errors.__all__}
-_PYRO_NAMES = frozenset({
+PYRO_NAMES = frozenset({
     "PyroError", "CommunicationError", "ConnectionClosedError", "TimeoutError", "ProtocolError",
     "MessageTooLargeError", "SerializeError", "NamingError", "DaemonError", "SecurityError",
 })  # fmt: skip
 """The errors of ours that Pyro4 and Pyro5 have as well."""
-_OWN_PREFIXES = frozenset({"pyroipc.errors", "Pyro5.errors", "Pyro4.errors"})
+OWN_PREFIXES = frozenset({"pyroipc.errors", "Pyro5.errors", "Pyro4.errors"})
+"""Modules whose classes of such names are ours."""
 _SQLITE_NAMES = frozenset({
     "Warning", "Error", "InterfaceError", "DatabaseError", "DataError", "OperationalError",
     "IntegrityError", "InternalError", "ProgrammingError", "NotSupportedError",
@@ -99,7 +105,7 @@ def known_exception(name: str) -> type[Exception] | None:
         return found
     namespace, _, short = name.rpartition(".")
     candidate: Any = None
-    if namespace in _OWN_PREFIXES:
+    if namespace in OWN_PREFIXES:
         candidate = _OWN.get(short)
     elif namespace in {"", "builtins", "exceptions"}:
         candidate = (None if namespace else _OWN.get(short)) or _BUILTINS.get(short)
@@ -130,14 +136,14 @@ def wire_name(cls: type[BaseException]) -> str:
     """Give the name under which a class travels."""
     if issubclass(cls, errors.RemoteError) and cls.remote_class:
         return cls.remote_class
-    if cls.__module__ == "pyroipc.errors" and cls.__name__ in _PYRO_NAMES:
+    if cls.__module__ == "pyroipc.errors" and cls.__name__ in PYRO_NAMES:
         return cls.__name__
     return _qualified(cls)
 
 
 def base_names(cls: type[BaseException]) -> list[str]:
     """Name the ancestors below Exception, unless every peer knows the class itself."""
-    if cls in _BUILTIN_CLASSES or (_OWN.get(cls.__name__) is cls and cls.__name__ in _PYRO_NAMES):
+    if cls in _BUILTIN_CLASSES or (_OWN.get(cls.__name__) is cls and cls.__name__ in PYRO_NAMES):
         return []
     left_out: tuple[type, ...] = (Exception, BaseException)
     if issubclass(cls, errors.RemoteError):  # a stand-in that is passed on
@@ -185,15 +191,16 @@ def _encodable(value: object, dumps: Dumps) -> object:
     try:
         dumps(value)
     except Exception:  # noqa: BLE001 - any failure means: send its repr instead
-        return _safe_repr(value)
+        return safe_text(value, repr)
     return value
 
 
-def _safe_repr(value: object) -> str:
+def safe_text(value: object, show: Callable[[object], str] = str) -> str:
+    """Return the ``str`` or ``repr`` of a value, in characters that every format can send."""
     try:
-        text = repr(value)
+        text = show(value)
     except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything
-        return f"<{type(value).__name__} object, its repr failed>"
+        return f"<{type(value).__name__} object, its {show.__name__} failed>"
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -225,10 +232,10 @@ def rebuild_exception(data: Mapping[str, Any]) -> Exception:
 def _instance(name: str, args: tuple[object, ...], bases: object) -> Exception:
     for cls in _candidates(name, bases):
         try:
-            return _without_python_init(cls, args)
+            return make_without_init(cls, args)
         except Exception:  # noqa: BLE001, S112 - what these args do not fit; try the next
             continue
-    return _without_python_init(_stand_in(name, errors.RemoteError), args)
+    return make_without_init(_stand_in(name, errors.RemoteError), args)
 
 
 def _candidates(name: str, bases: object) -> Iterator[type[Exception]]:
@@ -253,7 +260,7 @@ def _known_bases(bases: object) -> Iterator[type[Exception]]:
                     yield base
 
 
-def _without_python_init(cls: type[Exception], args: tuple[object, ...]) -> Exception:
+def make_without_init(cls: type[Exception], args: tuple[object, ...]) -> Exception:
     """Make an instance through the constructor, written in C, of the nearest builtin base.
 
     That fills the slots which have no other way in: OSError.errno, StopIteration.value and so on.

@@ -25,7 +25,9 @@ from pyroipc.serializers.base import (
 )
 from pyroipc.serializers.classes import class_to_dict, recreate, simple_value
 from pyroipc.serializers.culprits import cannot_send, cannot_send_call
+from pyroipc.serializers.marshal_reader import is_plain
 from pyroipc.serializers.parts import LargeFoundError, learn_types
+from pyroipc.serializers.pyro import PyroForm, PyroValues, blob_of
 from pyroipc.serializers.typed import (
     Rebuilder,
     Values,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         Buffer,
         ClassesFor,
         DecodedCall,
+        Manner,
         PeerImage,
         References,
     )
@@ -121,6 +124,10 @@ class JsonSerializer(Serializer):
         learn_types()
         values = Values(references, classes_for)
         return TypedJsonSerializer(values.wary(), TypedJsonSerializer(values))
+
+    def for_pyro(self, manner: Manner) -> PyroForm:
+        """Return the form for a peer that is Pyro; see Serializer.for_pyro."""
+        return PyroJsonSerializer(manner)
 
 
 class TypedJsonSerializer(JsonSerializer):
@@ -313,23 +320,126 @@ def _head_of(text: str) -> tuple[object, object]:
 
 
 def _call_of(call: Any) -> DecodedCall:
-    try:
-        parts = (call["object"], call["method"], call["params"], call["kwargs"])
+    try:  # not in _parts_of: that would be a frame in each call
+        parts = call["object"], call["method"], call["params"], call["kwargs"]
     except Exception as error:
-        raise SerializeError(
-            "the payload is not a call: an object with object, method, params and kwargs"
-        ) from error
+        raise SerializeError(_NO_CALL) from error
     return checked_call(parts)
 
 
-def _default(obj: object) -> object:
+_NO_CALL = "the payload is not a call: an object with object, method, params and kwargs"
+
+
+def _parts_of(call: Any) -> tuple[Any, Any, Any, Any]:
+    try:
+        return call["object"], call["method"], call["params"], call["kwargs"]
+    except Exception as error:
+        raise SerializeError(_NO_CALL) from error
+
+
+class PyroJsonSerializer(PyroForm, JsonSerializer):
+    """What JSON's form for peers that are Pyro is.
+
+    The library writes an instance of a subclass of dict, list, str, int or float without a word.
+    Where there is one, it is asked about first, and replaced.
+    """
+
+    __slots__ = ("_encode", "_values")
+
+    def __init__(self, manner: Manner, *, is_probe: bool = False) -> None:
+        self._values = PyroValues(manner, PyroJsonSerializer, is_probe=is_probe)
+        self._encode = _PyroEncoder(self._values).encode
+
+    def dumps(self, value: object) -> bytes:
+        """Encode one value; see Serializer.dumps.
+
+        Raises:
+            SerializeError: the value, or something inside it, cannot be encoded.
+        """
+        return self._written(value, surely_plain=type(value) in _SCALARS)
+
+    def dumps_call(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes:
+        """Encode a call; see Serializer.dumps_call."""
+        call = {"object": object_id, "method": member, "params": args, "kwargs": kwargs}
+        surely_plain = not kwargs and _SCALARS.issuperset(map(type, args))
+        return self._written(call, surely_plain=surely_plain)
+
+    def dumps_error(self, exception: BaseException, lines: list[str] | None) -> bytes:
+        """Encode an exception; see PyroForm.dumps_error."""
+        return self._values.dumps_error(exception, lines, self.dumps)
+
+    def dumps_blob(self, object_id: str, member: str, data: object) -> bytes:
+        """Encode the data of a blob; see PyroForm.dumps_blob."""
+        return self.dumps({"object": object_id, "method": member, "params": data, "kwargs": {}})
+
+    def loads_blob(self, data: Buffer) -> object:
+        """Decode the data of a blob; see PyroForm.loads_blob."""
+        return blob_of(_parts_of(self.loads(data)))
+
+    def _written(self, value: object, *, surely_plain: bool) -> bytes:
+        try:
+            if not surely_plain:
+                value = _exact(value, self._values.describe)
+            return self._encode(value).encode("utf-8")
+        except PyroError:
+            raise
+        except Exception as error:
+            raise SerializeError(encoding_fault("json", value, error)) from error
+
+
+class _PyroEncoder(JSONEncoder):
+    """The library's encoder, asking what stands for objects."""
+
+    def __init__(self, values: PyroValues) -> None:
+        super().__init__(ensure_ascii=False)
+        self._values = values
+
+    def default(self, o: Any) -> Any:
+        values = self._values
+        described: object = values.describe(o)
+        if described is None:
+            described = _default(o, values.class_to_dict)
+        return _exact(described, values.describe)
+
+
+def _exact(value: Any, describe: Callable[[object], object]) -> Any:
+    """Return the value, or one without instances of subclasses of what JSON knows."""
+    return value if is_plain(value) else _replaced(value, describe)
+
+
+def _replaced(value: Any, describe: Callable[[object], object]) -> Any:
+    kind = type(value)
+    if kind in _SCALARS or not isinstance(value, _KNOWN):
+        return value
+    if kind not in _EXACT_CONTAINERS:
+        described = describe(value)
+        if described is not None:
+            return _replaced(described, describe)
+    if isinstance(value, dict):
+        return {key: _replaced(item, describe) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replaced(item, describe) for item in value]
+    return value
+
+
+_KNOWN = (dict, list, tuple, str, int, float)
+_EXACT_CONTAINERS = frozenset({dict, list, tuple})
+
+
+def _default(obj: object, to_dict: Callable[[Any], object] = class_to_dict) -> object:
     plain = simple_value(obj)
     if plain is not obj:
         return plain
     for base in type(obj).__mro__:
         if base.__module__ == "datetime" and base.__name__ in {"datetime", "date"}:
             return obj.isoformat()  # type: ignore[attr-defined]
-    return class_to_dict(obj)
+    return to_dict(obj)
 
 
 _encode = JSONEncoder(ensure_ascii=False, default=_default).encode

@@ -17,6 +17,7 @@ from __future__ import annotations
 import marshal
 import re
 import sys
+from _pickle import Pickler  # it writes nothing here
 
 from pyroipc.errors import PyroError, SecurityError, SerializeError
 from pyroipc.serializers.base import (
@@ -29,6 +30,7 @@ from pyroipc.serializers.base import (
 from pyroipc.serializers.classes import class_to_dict, recreate, simple_value
 from pyroipc.serializers.culprits import cannot_send, cannot_send_call
 from pyroipc.serializers.parts import APART_BYTES, LargeFoundError, learn_types
+from pyroipc.serializers.pyro import PyroForm, PyroValues
 from pyroipc.serializers.typed import Rebuilder, Values, encode_apart
 
 TYPE_CHECKING = False
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         Buffer,
         ClassesFor,
         DecodedCall,
+        Manner,
         PeerImage,
         References,
     )
@@ -122,6 +125,10 @@ class MarshalSerializer(Serializer):
         learn_types()
         values = Values(references, classes_for)
         return TypedMarshalSerializer(values.wary(), TypedMarshalSerializer(values))
+
+    def for_pyro(self, manner: Manner) -> PyroForm:
+        """Return the form for a peer that is Pyro; see Serializer.for_pyro."""
+        return PyroMarshalSerializer(manner)
 
 
 class TypedMarshalSerializer(MarshalSerializer):
@@ -315,6 +322,98 @@ def _untagged(value: Any, rebuilder: Rebuilder, level: int) -> Any:
     return tuple([_untagged(item, rebuilder, level) for item in value])
 
 
+class PyroMarshalSerializer(PyroForm, MarshalSerializer):
+    """What marshal's form for peers that are Pyro is.
+
+    Unlike Pyro itself, it looks for objects inside of containers, too, and for what has a buffer.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, manner: Manner, *, is_probe: bool = False) -> None:
+        self._values = PyroValues(manner, PyroMarshalSerializer, is_probe=is_probe)
+
+    def dumps(self, value: object) -> bytes:
+        """Encode one value; see Serializer.dumps.
+
+        Raises:
+            SerializeError: the value, or something inside it, cannot be encoded.
+        """
+        return self._written(value, surely_plain=type(value) in _SCALARS)
+
+    def dumps_call(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes:
+        """Encode a call; see Serializer.dumps_call."""
+        surely_plain = not kwargs and _SCALARS.issuperset(map(type, args))
+        return self._written((object_id, member, list(args), kwargs), surely_plain=surely_plain)
+
+    def dumps_error(self, exception: BaseException, lines: list[str] | None) -> bytes:
+        """Encode an exception; see PyroForm.dumps_error."""
+        return self._values.dumps_error(exception, lines, self.dumps)
+
+    def _written(self, value: Any, *, surely_plain: bool) -> bytes:
+        try:
+            try:
+                plain = marshal.dumps(value)
+            except ValueError:  # "unmarshallable object"
+                return marshal.dumps(_deep(value, self._marshallable))
+            if surely_plain or not _may_hold_buffers(plain) or _is_plain(value):
+                return plain
+            try:
+                return marshal.dumps(_deep(value, self._marshallable))
+            except RecursionError:  # it contains itself, which marshal can do
+                return plain
+        except PyroError:
+            raise
+        except Exception as error:
+            raise SerializeError(encoding_fault("marshal", value, error)) from error
+
+    def _marshallable(self, obj: object) -> object:
+        """Turn one value into what marshal knows, asking what stands for it."""
+        if type(obj) in _EXACT:
+            return obj
+        described = self._values.describe(obj)
+        if described is None:
+            described = _marshallable(obj, self._values.class_to_dict)  # type: ignore[assignment]
+        return described
+
+
+class _NotPlainError(Exception):
+    """There is an object that is not exactly of a plain type."""
+
+
+class _Inspector(Pickler):
+    """Looks at all parts of a value in C, as fast as marshal writes them, and keeps nothing.
+
+    A walk in Python takes ten times as long, and what may be bytes is often something else.
+    """
+
+    def reducer_override(self, obj: object) -> Any:
+        raise _NotPlainError
+
+
+class _Nowhere:
+    __slots__ = ()
+
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+
+def _is_plain(value: object) -> bool:
+    inspector = _Inspector(_Nowhere(), 5)
+    inspector.fast = True
+    try:
+        inspector.dump(value)
+    except Exception:  # noqa: BLE001 - also what contains itself
+        return False
+    return True
+
+
 _OPTIONS: dict[str, Any] = {"allow_code": False} if sys.version_info >= (3, 13) else {}
 _CUT_DOWN: tuple[tuple[type, Callable[[Any], object]], ...] = (  # bases of what marshal refuses
     (str, str.__str__),
@@ -322,6 +421,7 @@ _CUT_DOWN: tuple[tuple[type, Callable[[Any], object]], ...] = (  # bases of what
     (float, float.__float__),
     *((base, base) for base in (complex, bytes, bytearray, list, tuple, dict, frozenset)),
 )
+_CONTAINERS = frozenset({list, tuple, set, frozenset})
 _EXACT = frozenset({
     str, int, float, complex, bytes, bytearray, type(None), bool, type(...),
     tuple, list, set, frozenset, dict,
@@ -335,7 +435,7 @@ def _write(value: Any) -> bytes:
         return marshal.dumps(_deep(value))
 
 
-def _marshallable(obj: object) -> object:
+def _marshallable(obj: object, to_dict: Callable[[Any], object] = class_to_dict) -> object:
     """Turn one value into what marshal knows; what is inside a container is left alone."""
     if type(obj) in _EXACT:
         return obj
@@ -343,14 +443,17 @@ def _marshallable(obj: object) -> object:
         if isinstance(obj, base):
             return cut(obj)
     plain = simple_value(obj)
-    return class_to_dict(obj) if plain is obj else plain
+    return to_dict(obj) if plain is obj else plain
 
 
-def _deep(value: Any) -> Any:
-    value = _marshallable(value)
+def _deep(value: Any, marshallable: Callable[[object], object] = _marshallable) -> Any:
+    """Turn a value and what is in its containers into what marshal knows."""
+    if type(value) in _SCALARS:
+        return value
+    value = marshallable(value)
     kind = type(value)
     if kind is dict:
-        return {_deep(key): _deep(item) for key, item in value.items()}
-    if kind in {list, tuple, set, frozenset}:
-        return kind([_deep(item) for item in value])
+        return {_deep(key, marshallable): _deep(item, marshallable) for key, item in value.items()}
+    if kind in _CONTAINERS:
+        return kind([_deep(item, marshallable) for item in value])
     return value

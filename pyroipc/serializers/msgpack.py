@@ -22,7 +22,6 @@ scan has seen that there are no other keys.  Others would let a peer choose keys
 from __future__ import annotations
 
 import re
-import struct
 
 import msgpack as library
 
@@ -34,8 +33,9 @@ from pyroipc.serializers.base import (
     decoding_fault,
     encoding_fault,
 )
-from pyroipc.serializers.classes import class_to_dict, dict_to_class, simple_value
+from pyroipc.serializers.classes import dict_to_class
 from pyroipc.serializers.culprits import cannot_send, cannot_send_call
+from pyroipc.serializers.msgpack_extensions import extension, plainer, replace
 from pyroipc.serializers.msgpack_scan import is_harmless, scan
 from pyroipc.serializers.msgpack_walk import (
     BYTEARRAY,
@@ -47,6 +47,7 @@ from pyroipc.serializers.msgpack_walk import (
     replaced,
 )
 from pyroipc.serializers.parts import APART_BYTES, LargeFoundError, learn_types
+from pyroipc.serializers.pyro import PyroForm, PyroValues
 from pyroipc.serializers.typed import TAGS, Rebuilder, Values, encode_apart
 
 TYPE_CHECKING = False
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         Buffer,
         ClassesFor,
         DecodedCall,
+        Manner,
         PeerImage,
         References,
     )
@@ -89,7 +91,7 @@ class MsgpackSerializer(Serializer):
             SerializeError: the value, or something inside it, cannot be encoded.
         """
         try:
-            packed: bytes = _pack(value, use_bin_type=True, default=_default)
+            packed: bytes = _pack(value, use_bin_type=True, default=replace)
         except SerializeError:
             raise
         except Exception as error:
@@ -134,6 +136,10 @@ class MsgpackSerializer(Serializer):
         learn_types()
         values = Values(references, classes_for)
         return TypedMsgpackSerializer(values.wary(), TypedMsgpackSerializer(values))
+
+    def for_pyro(self, manner: Manner) -> PyroForm:
+        """Return the form for a peer that is Pyro; see Serializer.for_pyro."""
+        return PyroMsgpackSerializer(manner)
 
 
 class TypedMsgpackSerializer(MsgpackSerializer):
@@ -282,67 +288,77 @@ class TypedMsgpackSerializer(MsgpackSerializer):
             raise SerializeError(decoding_fault("msgpack", error)) from error
 
 
-# ---------------------------------------------------------------------------------------- encoding
+class PyroMsgpackSerializer(PyroForm, MsgpackSerializer):
+    """What msgpack's form for peers that are Pyro is.
 
-
-def _default(obj: object) -> object:
-    """Replace what the library cannot encode by what it can.
-
-    Raises:
-        SerializeError: there is nothing to replace it by.
+    The library is told to be strict, so that it asks about subclasses of what it knows as well;
+    it also asks about tuples then.
     """
-    import datetime
-    import numbers
 
-    if isinstance(obj, datetime.datetime):
-        if obj.tzinfo is not None:
-            raise SerializeError("msgpack cannot encode a datetime with timezone info")
-        return library.ExtType(0x32, struct.pack("d", obj.timestamp()))
-    if isinstance(obj, datetime.date):
-        return library.ExtType(0x33, struct.pack("l", obj.toordinal()))
-    plain = simple_value(obj)
-    if plain is not obj:
-        return plain
-    if isinstance(obj, numbers.Number):
-        return _number(obj)
-    return class_to_dict(obj)
+    __slots__ = ("_values",)
+
+    def __init__(self, manner: Manner, *, is_probe: bool = False) -> None:
+        self._values = PyroValues(manner, PyroMsgpackSerializer, is_probe=is_probe)
+
+    def dumps(self, value: object) -> bytes:
+        """Encode one value; see Serializer.dumps.
+
+        Raises:
+            SerializeError: the value, or something inside it, cannot be encoded.
+            PyroError: what stands for a value cannot be told.
+        """
+        try:
+            packed: bytes = _pack(value, strict_types=True, default=self._default)
+        except PyroError:
+            raise
+        except Exception as error:
+            raise SerializeError(encoding_fault("msgpack", value, error)) from error
+        return packed
+
+    def dumps_call(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes:
+        """Encode a call; see Serializer.dumps_call."""
+        return self.dumps([object_id, member, list(args), kwargs])
+
+    def dumps_error(self, exception: BaseException, lines: list[str] | None) -> bytes:
+        """Encode an exception; see PyroForm.dumps_error."""
+        return self._values.dumps_error(exception, lines, self.dumps)
+
+    def _default(self, value: Any) -> object:
+        kind = type(value)
+        if kind is tuple:
+            return list(value)
+        values = self._values
+        if kind not in _REPLACED:
+            described = values.describe(value)
+            if described is not None:
+                return described
+            plain = plainer(value)
+            if plain is not value:
+                return plain
+        replaced = replace(value, values.class_to_dict)
+        # The library asks only once about a value: nothing may come of it but what it knows.
+        return list(replaced) if type(replaced) is tuple else replaced
 
 
-def _number(obj: Any) -> object:
-    import numbers
-
-    if isinstance(obj, numbers.Integral):
-        return library.ExtType(0x31, str(int(obj)).encode("ascii"))
-    if isinstance(obj, numbers.Rational):
-        raise SerializeError(f"msgpack cannot encode {type(obj)}")
-    if isinstance(obj, numbers.Real):
-        return float(obj)
-    value = complex(obj)
-    return library.ExtType(0x30, struct.pack("dd", value.real, value.imag))
+# ---------------------------------------------------------------------------------------- encoding
 
 
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 _TINY = _SCALARS - {bytes}
 _NATIVE = frozenset({*_SCALARS, list, dict})
+_REPLACED = frozenset({int, complex, set, frozenset})
+"""Plain types that the library does not know, or not always."""
 _find_bin = re.compile(rb"[\xc4-\xc6]").search
 """Find what may be the header of bytes."""
 
 
 # ---------------------------------------------------------------------------------------- decoding
-
-
-def _extension(code: int, data: bytes) -> object:
-    import datetime
-
-    if code == 0x30:
-        return complex(*struct.unpack("dd", data))
-    if code == 0x31:
-        return int(data)
-    if code == 0x32:
-        return datetime.datetime.fromtimestamp(struct.unpack("d", data)[0])  # noqa: DTZ006 - Pyro's
-    if code == 0x33:
-        return datetime.date.fromordinal(struct.unpack("l", data)[0])
-    raise SerializeError(f"invalid ext code for msgpack: {code}")
 
 
 def _object(data: dict[str, Any]) -> object:
@@ -354,13 +370,13 @@ def _read(data: bytes) -> object:
     hook = _object if b"__class__" in data else None
     if plain_keys:
         try:
-            return _unpack(data, raw=False, object_hook=hook, ext_hook=_extension)
+            return _unpack(data, raw=False, object_hook=hook, ext_hook=extension)
         except (SerializeError, SecurityError):
             raise
         except ValueError:
             if scan(data):  # not because of keys that are ints
                 raise
-    return _unpack(data, raw=False, object_hook=hook, ext_hook=_extension, strict_map_key=False)
+    return _unpack(data, raw=False, object_hook=hook, ext_hook=extension, strict_map_key=False)
 
 
 class _Marker:

@@ -34,7 +34,7 @@ from _pickle import loads as _loads
 from io import BytesIO
 
 from pyroipc.errors import SerializeError
-from pyroipc.serializers.base import PeerImage, Serializer, checked_call
+from pyroipc.serializers.base import CallParts, PeerImage, Serializer, checked_call
 from pyroipc.serializers.parts import (
     APART_BYTES,
     SIZES,
@@ -46,12 +46,11 @@ from pyroipc.serializers.parts import (
 )
 from pyroipc.serializers.pickle_references import (
     FAILURES,
+    MAIN,
     PLAIN,
-    Call,
     ReferenceTable,
     is_flat,
-    is_number_array,
-    pickled,
+    may_name_main,
 )
 
 TYPE_CHECKING = False
@@ -60,13 +59,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any, NoReturn
 
-    from pyroipc.serializers.base import Buffer, ClassesFor, DecodedCall, References
+    from pyroipc.serializers.base import Buffer, ClassesFor, DecodedCall, Manner, References
     from pyroipc.serializers.parts import Parts
+    from pyroipc.serializers.pyro import PyroForm
 
 __all__ = ["CloudpickleSerializer", "DillSerializer", "PickleSerializer"]
 
-_MAIN = b"_main__"  # the end of both names in MAIN_MODULES; a search runs at about 2.5 GB/s
 _LARGE = 1 << 20  # above this, plain byte strings and texts are left out of the search
+_may_name_main = may_name_main
 _STRANGER = PeerImage()
 _NO_TYPES: frozenset[type] = frozenset()
 
@@ -96,6 +96,16 @@ class PickleSerializer(Serializer):
         """Return a serializer that knows what *peer* has in common with this process."""
         learn_types()
         return type(self)(peer, references)
+
+    def for_pyro(self, manner: Manner) -> PyroForm:
+        """Return the form for a peer that is Pyro4.
+
+        Raises:
+            SerializeError: the peer is Pyro5, which has none of this family.
+        """
+        from pyroipc.serializers.pickle_pyro import pyro_form
+
+        return pyro_form(self.name, manner)
 
     def _pickle(
         self, value: object, callback: Callable[[PickleBuffer], bool] | None = None
@@ -130,7 +140,7 @@ class PickleSerializer(Serializer):
                 data = _dumps(value, 5)
         except FAILURES as failure:
             return self._by_value(value, failure)  # type: ignore[no-any-return]
-        if len(data) > _LARGE or data.find(_MAIN) >= 0:
+        if len(data) > _LARGE or data.find(MAIN) >= 0:
             return self._checked(value, data, (value,))
         return data
 
@@ -163,11 +173,11 @@ class PickleSerializer(Serializer):
             else:
                 data = _dumps((object_id, member, args, kwargs), 5)
         except FAILURES as failure:
-            call = Call((object_id, member, args, kwargs))
+            call = CallParts((object_id, member, args, kwargs))
             return self._by_value(call, failure)  # type: ignore[no-any-return]
-        if len(data) > _LARGE or data.find(_MAIN) >= 0:
+        if len(data) > _LARGE or data.find(MAIN) >= 0:
             parts = (*args, *kwargs.values()) if kwargs else args
-            return self._checked(Call((object_id, member, args, kwargs)), data, parts)
+            return self._checked(CallParts((object_id, member, args, kwargs)), data, parts)
         return data
 
     def loads_call(self, data: Buffer) -> DecodedCall:
@@ -201,7 +211,7 @@ class PickleSerializer(Serializer):
             return self._apart_after(value, failure)
         if len(data) > APART_BYTES and holds_large(data):
             return self._apart(value, self._uncounted())
-        if len(data) > _LARGE or data.find(_MAIN) >= 0:
+        if len(data) > _LARGE or data.find(MAIN) >= 0:
             return self._checked(value, data, (value,))
         return data
 
@@ -219,19 +229,19 @@ class PickleSerializer(Serializer):
         """
         for value in args if not kwargs else (*args, *kwargs.values()):
             if type(value) in SIZES and goes_apart(value):
-                return self._apart(Call((object_id, member, args, kwargs)), self._table)
+                return self._apart(CallParts((object_id, member, args, kwargs)), self._table)
         try:
             if self._by_reference and (kwargs or not PLAIN.issuperset(map(type, args))):
                 data = self._pickle((object_id, member, args, kwargs), refuse_large)
             else:
                 data = _dumps((object_id, member, args, kwargs), 5, buffer_callback=refuse_large)
         except FAILURES as failure:
-            return self._apart_after(Call((object_id, member, args, kwargs)), failure)
+            return self._apart_after(CallParts((object_id, member, args, kwargs)), failure)
         if len(data) > APART_BYTES and holds_large(data):
-            return self._apart(Call((object_id, member, args, kwargs)), self._uncounted())
-        if len(data) > _LARGE or data.find(_MAIN) >= 0:
+            return self._apart(CallParts((object_id, member, args, kwargs)), self._uncounted())
+        if len(data) > _LARGE or data.find(MAIN) >= 0:
             parts = (*args, *kwargs.values()) if kwargs else args
-            return self._checked(Call((object_id, member, args, kwargs)), data, parts)
+            return self._checked(CallParts((object_id, member, args, kwargs)), data, parts)
         return data
 
     def loads_parts(self, data: Buffer, buffers: Sequence[Any]) -> object:
@@ -280,7 +290,7 @@ class PickleSerializer(Serializer):
         if not isinstance(failure, LargeFoundError):
             return self._by_value(value, failure, tried=self._try, apart=True)  # type: ignore[no-any-return]
         if self._table is not None:  # what was counted before it was found
-            plain = tuple(value) if type(value) is Call else value
+            plain = tuple(value) if type(value) is CallParts else value
             self._table.take_back(self._try, plain)
         return self._apart(value, self._table)
 
@@ -299,8 +309,8 @@ class PickleSerializer(Serializer):
         """
         from pyroipc.serializers.pickle_parts import Collector, dumps_quickly
 
-        is_call = type(value) is Call
-        plain: Any = tuple(value) if type(value) is Call else value
+        is_call = type(value) is CallParts
+        plain: Any = tuple(value) if type(value) is CallParts else value
         parts = None if self._by_reference else dumps_quickly(plain, is_call=is_call)
         if parts is None:
             collector = Collector(table if self._by_reference else None)
@@ -310,7 +320,7 @@ class PickleSerializer(Serializer):
                 again = Collector(self._table if self._by_reference else None).dump
                 return self._by_value(value, failure, tried=again, apart=True)  # type: ignore[no-any-return]
         payload = parts if isinstance(parts, bytes) else parts.payload
-        if payload.find(_MAIN) < 0 or (
+        if payload.find(MAIN) < 0 or (
             self._peer.shares_main and self._knows_all(plain, self._uncounted())
         ):
             return parts
@@ -354,7 +364,7 @@ class PickleSerializer(Serializer):
             ) from failure
         if isinstance(failure, SerializeError):
             raise failure
-        peer, plain = self._peer, tuple(value) if type(value) is Call else value
+        peer, plain = self._peer, tuple(value) if type(value) is CallParts else value
         if failure is not None and self._table is not None:
             self._table.take_back(tried or self._pickle, plain)
         table = table if table is not None else self._table
@@ -395,7 +405,7 @@ class _OtherPickler(PickleSerializer):
         kwargs: dict[str, object] | None,
     ) -> bytes:
         """Encode a call; see Serializer.dumps_call."""
-        return self._encoded(Call((object_id, member, args, kwargs)))  # type: ignore[no-any-return]
+        return self._encoded(CallParts((object_id, member, args, kwargs)))  # type: ignore[no-any-return]
 
     def dumps_call_parts(
         self,
@@ -405,7 +415,7 @@ class _OtherPickler(PickleSerializer):
         kwargs: dict[str, object] | None,
     ) -> bytes | Parts:
         """Encode a call; see Serializer.dumps_call_parts."""
-        return self._encoded(Call((object_id, member, args, kwargs)), apart=True)  # type: ignore[no-any-return]
+        return self._encoded(CallParts((object_id, member, args, kwargs)), apart=True)  # type: ignore[no-any-return]
 
 
 class CloudpickleSerializer(_OtherPickler):
@@ -438,7 +448,7 @@ class DillSerializer(_OtherPickler):
         self._load: Callable[..., object] = dill_loads
 
     def _encoded(self, value: object, *, apart: bool = False) -> Any:
-        plain = tuple(value) if type(value) is Call else value
+        plain = tuple(value) if type(value) is CallParts else value
         table = self._table
         try:
             if apart:
@@ -474,27 +484,8 @@ class DillSerializer(_OtherPickler):
         return checked_call(self.loads(data))
 
 
-def _may_name_main(data: bytes, parts: Iterable[object], table: ReferenceTable | None) -> bool:
-    """Search a large pickle for main modules, but not its blocks of bytes, text and numbers.
-
-    64 MiB take 30 ms to search, more than to pickle them.
-    """
-    others = []
-    skipped_bytes = 0
-    for part in parts:
-        if type(part) in PLAIN:
-            skipped_bytes += len(part) if isinstance(part, bytes | bytearray | str) else 0
-        elif is_number_array(part):
-            skipped_bytes += part.nbytes  # type: ignore[attr-defined]
-        else:
-            others.append(part)
-    if skipped_bytes > len(data) // 2:
-        data = pickled(others, table)
-    return _MAIN in data
-
-
 def _cannot(verb: str, *facts: object) -> NoReturn:
     """Say what cannot be encoded, or decoded, and why."""
-    from pyroipc.serializers import pickle_culprits  # when something has failed
+    from pyroipc.serializers import pickle_failures  # when something has failed
 
-    raise getattr(pickle_culprits, f"cannot_{verb}")(*facts)
+    raise getattr(pickle_failures, f"cannot_{verb}")(*facts)

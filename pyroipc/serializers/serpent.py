@@ -39,8 +39,10 @@ from pyroipc.serializers.classes import (
 from pyroipc.serializers.culprits import cannot_send, cannot_send_call
 from pyroipc.serializers.literal import parse
 from pyroipc.serializers.parts import LargeFoundError, learn_types
+from pyroipc.serializers.pyro import PyroForm, PyroValues
 from pyroipc.serializers.typed import Rebuilder, Values, encode_apart
 from pyroipc.serializers.typed_text import head_of, write
+from pyroipc.serializers.wrapped import ExceptionWrapper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
         Buffer,
         ClassesFor,
         DecodedCall,
+        Manner,
         PeerImage,
         References,
     )
@@ -123,6 +126,10 @@ class SerpentSerializer(Serializer):
         learn_types()
         values = Values(references, classes_for)
         return TypedSerpentSerializer(values.wary(), TypedSerpentSerializer(values))
+
+    def for_pyro(self, manner: Manner) -> PyroForm:
+        """Return the form for a peer that is Pyro; see Serializer.for_pyro."""
+        return PyroSerpentSerializer(manner)
 
 
 class TypedSerpentSerializer(SerpentSerializer):
@@ -224,6 +231,57 @@ class TypedSerpentSerializer(SerpentSerializer):
         return value
 
 
+class PyroSerpentSerializer(PyroForm, SerpentSerializer):
+    """What serpent's form for peers that are Pyro is; ``_PyroWriter`` does the work."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, manner: Manner, *, is_probe: bool = False) -> None:
+        self._values = PyroValues(
+            manner, PyroSerpentSerializer, is_probe=is_probe, converter_of=_converter_of
+        )
+
+    def dumps(self, value: object) -> bytes:
+        """Encode one value; see Serializer.dumps.
+
+        Raises:
+            SerializeError: the value, or something inside it, cannot be encoded.
+            PyroError: what stands for a value cannot be told.
+        """
+        try:
+            if type(value) in _REPR:
+                return f"{_HEADER}{value!r}".encode()
+            return _PyroWriter(self._values).serialize(value)
+        except PyroError:
+            raise
+        except Exception as error:
+            raise SerializeError(encoding_fault("serpent", value, error)) from error
+
+    def dumps_call(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes:
+        """Encode a call; see Serializer.dumps_call.
+
+        Raises:
+            SerializeError: an argument cannot be encoded.
+        """
+        if not kwargs and type(args) is tuple and _REPR.issuperset(map(type, args)):
+            try:
+                shown = ",".join(map(repr, args)) + ("," if len(args) == 1 else "")
+                return f"{_HEADER}({object_id!r},{member!r},({shown}),{kwargs!r})".encode()
+            except ValueError as error:  # an int has too many digits
+                raise SerializeError(encoding_fault("serpent", args, error)) from error
+        return self.dumps((object_id, member, args, kwargs))
+
+    def dumps_error(self, exception: BaseException, lines: list[str] | None) -> bytes:
+        """Encode an exception; see PyroForm.dumps_error."""
+        return self._values.dumps_error(exception, lines, self.dumps)
+
+
 def _read(data: Buffer) -> Any:
     text = str(data, "utf-8")
     value = parse(text, _start_of(text))
@@ -298,6 +356,46 @@ class _Writer(library.Serializer):  # type: ignore[misc, unused-ignore]
     }
 
 
+class _PyroWriter(_Writer):
+    """Writes for a peer that is Pyro: asks about all that is not plain."""
+
+    def __init__(self, values: PyroValues) -> None:
+        super().__init__()
+        self._values = values
+
+    def _serialize(self, obj: Any, out: list[str], level: int) -> None:
+        kind = type(obj)
+        if kind in _REPR:
+            out.append(repr(obj))
+        elif kind in _DIRECT and level <= self.maximum_level:
+            self.dispatch[kind](self, obj, out, level)
+        elif kind in _PLAIN:
+            super()._serialize(obj, out, level)
+        else:
+            described = self._values.describe(obj)
+            if described is None:
+                super()._serialize(obj, out, level)
+            else:
+                with_guard(self, obj, described, out, level)
+
+    def _write_exception(self, value: BaseException, out: list[str], level: int) -> None:
+        with_guard(self, value, self._values.exception_to_dict(value), out, level)
+
+    def _write_wrapper(self, value: ExceptionWrapper, out: list[str], level: int) -> None:
+        with_guard(self, value, self._values.wrapper_to_dict(value), out, level)
+
+    dispatch = {  # noqa: RUF012 - the library's name for it
+        **_Writer.dispatch,
+        BaseException: _write_exception,
+        ExceptionWrapper: _write_wrapper,
+    }
+
+
+_REPR = frozenset({str, int, bool, type(None)})
+_DIRECT = frozenset({float, complex, list, tuple, dict, set, frozenset})
+_PLAIN = _DIRECT | {bytes, bytearray, memoryview}
+
+
 def with_guard(writer: _Writer, owner: object, state: Any, out: list[str], level: int) -> None:
     """Write the *state* that stands for *owner*, which must not be inside itself.
 
@@ -325,6 +423,14 @@ def _handlers() -> dict[type, Handler]:
         made = {clazz: _handler(converter) for clazz, converter in converters.items()}
         _handlers_made = (converters, made)
     return _handlers_made[1]
+
+
+def _converter_of(value: object) -> Callable[[Any], Any] | None:
+    """Find the converter by which serpent sends a value."""
+    for clazz, converter in serpent_converters().items():
+        if isinstance(value, clazz):
+            return converter
+    return None
 
 
 def _handler(converter: Callable[[Any], Any]) -> Handler:

@@ -6,7 +6,7 @@ This is what ``current_context.client`` shows, and what the hooks of a daemon
 
 from __future__ import annotations
 
-from pyroipc.errors import CommunicationError
+from pyroipc.errors import CommunicationError, PyroError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,6 +68,24 @@ class Connection:
             raise CommunicationError(f"connection rejected: {error}") from error
         self._handler.admit()
         return answer
+
+    def next_item(self, stream_id: str) -> Any:
+        """Return the next item of a stream whose items are asked for.
+
+        Raises:
+            StopIteration: there is none.
+            PyroError: there is no such stream, or not any more.
+        """
+        ask = getattr(self._handler.host.streams, "next_item", None)
+        if ask is None:  # those of our own clients are pushed
+            raise PyroError("item stream terminated")
+        return ask(stream_id)
+
+    def close_item_stream(self, stream_id: str) -> None:
+        """Close a stream whose items are asked for; an unknown one is ignored."""
+        streams: Any = self._handler.host.streams
+        if hasattr(streams, "next_item"):
+            streams.close(stream_id)
 
     def entry(self, object_id: str) -> Entry:
         """Return what this client may call under an object id.

@@ -6,7 +6,7 @@ import threading
 import weakref
 
 from pyroipc.client import references
-from pyroipc.client.session import session_for
+from pyroipc.client.sockets import session_of
 from pyroipc.errors import DaemonError
 from pyroipc.server.addressing import Addressed
 from pyroipc.server.dispatcher import Instances
@@ -134,7 +134,8 @@ class Daemon(Addressed, Hooks):
         self._public = False
         self._service: Service | NetworkLoop | None = None
         self._lock = threading.RLock()  # a signal handler may close the daemon at any moment
-        self._closed = False
+        self._closed = self._is_unwanted = False  # the latter: shut down before the first loop
+        self._is_new = True  # no loop has begun
         self.serving: dict[int, Serving] = {}
         """What is set up for each connection, by the id of its session."""
         self.single = Instances(threading.RLock)
@@ -286,6 +287,9 @@ class Daemon(Addressed, Hooks):
                 raise DaemonError("this daemon is closed; make a new one")
             if self._service is not None:
                 raise DaemonError("the request loop of this daemon runs already")
+            self._is_new, unwanted, self._is_unwanted = False, self._is_unwanted, False
+            if unwanted:
+                return
             if self._listening is not None:
                 service: Service | NetworkLoop = self._listening.claim()
             else:
@@ -308,13 +312,17 @@ class Daemon(Addressed, Hooks):
         if session is None:
             if self._socket is None:
                 raise DaemonError("this daemon is closed; make a new one")
-            session = self._session = session_for(self._socket, self.settings)
+            session = self._session = session_of(self._socket, self.settings)
         session.check()
         if session.is_served:
             raise DaemonError("another daemon serves this socket")
         session.channel.make_wakeable()
         session.codecs.accept(self.accepted)
         return session
+
+    def take_session(self, session: Session) -> None:
+        """Take another session of the connected socket: its peer speaks another dialect."""
+        self._session = session
 
     def export(self, value: object, session: Session) -> Exported | None:
         """Say under which id the peer of a session may call a value; None: it is not ours."""
@@ -338,6 +346,10 @@ class Daemon(Addressed, Hooks):
         if self._listening is not None and origin is entry:
             uri = str(self._uri(entry.object_id))
         return references.Exported(entry.object_id, entry.class_key, entry, value, origin, uri)
+
+    def address_of(self, object_id: str) -> str | None:
+        """Return the URI under which others can reach an object; None: there is none."""
+        return str(self._uri(object_id)) if self._listening is not None else None
 
     def attach(self, session: Session) -> None:
         """See to it that the peer of a session can call what it was sent references to."""
@@ -384,9 +396,11 @@ class Daemon(Addressed, Hooks):
         """Make the request loop end; returns at once. Any thread, and inside of a call too.
 
         A call that runs finishes, if that takes no longer than five seconds, and its answer is
-        sent. Clients are told. A user's connected socket stays open.
+        sent. Clients are told. If no loop has begun yet, the first one ends at once.
         """
-        service = self._service
+        with self._lock:
+            service = self._service
+            self._is_unwanted = service is None and self._is_new
         if service is not None:
             service.stop()
 

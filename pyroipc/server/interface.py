@@ -57,8 +57,13 @@ class DaemonObject:
         return {"handshake": answer, "meta": self.get_metadata(object_id)}
 
     @expose
-    def get_metadata(self, objectId: str) -> dict[str, list[str]]:
-        """Name the members of an object: ``methods``, ``oneway`` (of the methods), ``attrs``."""
+    def get_metadata(self, objectId: str, as_lists: bool = False) -> dict[str, list[str]]:  # noqa: FBT001, FBT002 - Pyro4's
+        """Name the members of an object: ``methods``, ``oneway`` (of the methods), ``attrs``.
+
+        Args:
+            objectId: of the object.
+            as_lists: is ignored: they are lists.
+        """
         return self._entry(objectId).metadata()
 
     @expose
@@ -85,6 +90,21 @@ class DaemonObject:
     def end_stream(self, token: str) -> None:
         """Close a stream whose connection has ended; an unknown one is ignored."""
         self._daemon.lingering.end(token)
+
+    @expose
+    def get_next_stream_item(self, streamId: str) -> Any:
+        """Return the next item of a stream that was opened by a client that is Pyro.
+
+        Raises:
+            StopIteration: there is none.
+            PyroError: there is no such stream, or not any more.
+        """
+        return current_context.client.next_item(streamId)
+
+    @expose
+    def close_stream(self, streamId: str) -> None:
+        """Close a stream that was opened by a client that is Pyro; an unknown one is ignored."""
+        current_context.client.close_item_stream(streamId)
 
     def _entry(self, object_id: str) -> Entry:
         client = current_context.client

@@ -13,8 +13,17 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import partial
 
-from pyroipc.client.connecting import is_unix, key_of, open_session, options_of, server_tls, tls_of
+from pyroipc.client.connecting import (
+    is_unix,
+    key_of,
+    open_session,
+    options_of,
+    reopen_session,
+    server_tls,
+    tls_of,
+)
 from pyroipc.errors import DaemonError, ForkedConnectionError, PyroError
 from pyroipc.location import Location
 from pyroipc.server.loops.network import NetworkLoop
@@ -25,6 +34,14 @@ from pyroipc.server.visiting import Visit
 from pyroipc.transports import addresses, table
 from pyroipc.transports.stream import MSG_DONTWAIT
 from pyroipc.transports.trust import identify_peer
+from pyroipc.wire.dialect import (
+    NATIVE,
+    PYRO4,
+    SIGNATURES,
+    Closed,
+    OtherDialectError,
+    version_of,
+)
 from pyroipc.wire.message import GOODBYE, REFUSED
 from pyroipc.wire.native import encode_plain, plain_prefix
 
@@ -44,8 +61,13 @@ if TYPE_CHECKING:
 _REFUSED = plain_prefix(GOODBYE, 0, REFUSED)
 
 
-def refusal_of(text: str) -> bytes:
-    """Encode the goodbye for somebody who is not let in."""
+def refusal_of(text: str, head: bytes = b"") -> bytes:
+    """Encode the goodbye for somebody who is not let in, in the dialect in which he began."""
+    version = version_of(head)
+    if version is not None:
+        from pyroipc.wire.refusals import connect_failure
+
+        return connect_failure(version, text)
     return encode_plain(_REFUSED, 0, f"security: {text}".encode())
 
 
@@ -130,6 +152,8 @@ class Access:
         self.tls = tls_of(tls, settings, server_tls)
         self.hmac_key = key_of(hmac_key, settings)
         self.allowed_uids = frozenset(allowed_uids)
+        # Pyro4 signs its messages itself.
+        self._unsealed = SIGNATURES[PYRO4] if PYRO4 in settings.DIALECTS else b""
 
     @property
     def is_guarded(self) -> bool:
@@ -151,14 +175,20 @@ class Access:
             from pyroipc.transports.tls import TlsCoat
 
             text = "this daemon speaks TLS only; connect with tls=, or with the setting SSL"
-            coat = TlsCoat(self.tls, server_side=True, refusal=refusal_of(text))
+            refusal = partial(refusal_of, text)
+            coat = TlsCoat(self.tls, server_side=True, refusal=refusal)
             sock = CoatedSocket(sock, coat)
         if self.hmac_key:
             from pyroipc.transports.coated import CoatedSocket
             from pyroipc.transports.seal import SealCoat
 
             text = "this daemon wants an HMAC key: set _pyroHmacKey, or the setting HMAC_KEY"
-            seal = SealCoat(self.hmac_key, server_side=True, refusal=refusal_of(text))
+            seal = SealCoat(
+                self.hmac_key,
+                server_side=True,
+                refusal=partial(refusal_of, text),
+                unsealed=self._unsealed,
+            )
             sock = CoatedSocket(sock, seal)
         return sock
 
@@ -282,9 +312,38 @@ class Listening:
             return None
         dressed = self._access.dress(sock)
         session = open_session(dressed, peer, self._daemon.settings, served=True)
+        if NATIVE not in self._daemon.settings.DIALECTS:
+            session.decoder.speak(Closed(self._daemon.settings.DIALECTS))
         visitor = Visit(self._daemon, session, loop).visitor
         visitor.owner = self
         return visitor
+
+    def translate(self, visitor: Visitor, error: OtherDialectError) -> Visitor:
+        """Make what serves a client in the dialect that it has turned out to speak.
+
+        Args:
+            visitor: what serves it now; it keeps nothing of the connection.
+            error: says what the client speaks.
+
+        Raises:
+            OtherDialectError: this daemon does not speak that.
+            SecurityError: this daemon wants a key, and the dialect knows none.
+        """
+        dialect = error.dialect
+        daemon, old = self._daemon, visitor.session
+        if dialect is None or dialect not in daemon.settings.DIALECTS:
+            spoken = ", ".join(daemon.settings.DIALECTS)
+            raise OtherDialectError(
+                f"invalid protocol version: {error}; this daemon speaks {spoken}", error.version
+            )
+        session = reopen_session(old, daemon.settings, dialect, self._access.hmac_key)
+        loop = self.loop
+        daemon.serving[id(old)].give_way()
+        successor = Visit(daemon, session, loop).visitor
+        successor.owner = self
+        successor.came_at = visitor.came_at
+        session.listen()
+        return successor
 
     def close(self, *, later: bool = False) -> None:
         """Listen no longer, and let all clients go.

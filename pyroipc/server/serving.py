@@ -20,6 +20,7 @@ from pyroipc.server.loops.guest import GuestLoop
 from pyroipc.server.loops.streams import Streams
 from pyroipc.server.registry import Registry
 from pyroipc.server.session import ServerSession
+from pyroipc.wire.dialect import NATIVE, OtherDialectError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,11 +53,12 @@ class Serving:
         self.session = session
         self.instances = Instances(threading.RLock)
         """The instances that live as long as the conversation."""
-        self.streams = Streams(session, daemon.lingering)
+        streams, make_handler = kind_of(session)
+        self.streams = streams(session, daemon.lingering)
         self.dispatcher = Dispatcher(registry, daemon.single, self.instances, session.references)
         overridden = overridden_hooks(type(daemon))
         self._wants_handshake = "validateHandshake" in overridden
-        self.handler = ServerSession(
+        self.handler = make_handler(
             self.dispatcher,
             session.codecs,
             self,
@@ -70,6 +72,11 @@ class Serving:
     def _await_client(self) -> None:
         self.connection = Connection(self.session, self.daemon, self.handler)
         self.handler.serve(self.connection, wants_handshake=self._wants_handshake)
+
+    def give_way(self) -> None:
+        """Leave the connection to somebody who speaks the dialect of its client."""
+        self._leave_home()
+        self.session.host = self.session.outbox = None
 
     def wait_elsewhere(self, chain: bytes, what: str) -> AbstractContextManager[None]:
         """Note that a call of this client waits for another connection."""
@@ -123,6 +130,16 @@ class Serving:
         self.instances.clear()
 
 
+def kind_of(session: Session) -> tuple[type[Streams], type[ServerSession]]:
+    """Return what sends the streams of a connection, and what answers its requests."""
+    if session.dialect == NATIVE:
+        return Streams, ServerSession
+    from pyroipc.server.pyro.session import PyroServerSession
+    from pyroipc.server.pyro.streams import PulledStreams
+
+    return PulledStreams, PyroServerSession
+
+
 def threads_of(settings: Settings) -> int:
     """Return how many threads may run calls at once."""
     return 1 if settings.SERVERTYPE == "multiplex" else settings.THREADPOOL_SIZE
@@ -146,14 +163,19 @@ class Service(Serving):
         session: a connection that nobody else serves.
     """
 
+    _is_stopped = False
+
     def __init__(self, daemon: Daemon, session: Session) -> None:
         super().__init__(daemon, session, daemon.registry)
+        self._make_loop()
+
+    def _make_loop(self) -> None:
         self._loop = self._connected = ConnectedLoop(
-            session,
+            self.session,
             self.handler,
             self.streams,
             threads=self.threads,
-            oneway_queue=daemon.settings.ONEWAY_QUEUE,
+            oneway_queue=self.daemon.settings.ONEWAY_QUEUE,
         )
 
     def run(self, condition: Callable[[], bool] | None) -> None:
@@ -162,6 +184,37 @@ class Service(Serving):
         Raises:
             ProtocolError: the peer broke the rules of the protocol.
         """
+        try:
+            self._run(condition)
+        except OtherDialectError as error:
+            self._translate(error)
+            if not self._is_stopped:
+                self._run(condition)
+
+    def _translate(self, error: OtherDialectError) -> None:
+        """Go on in the dialect that the peer has turned out to speak.
+
+        Raises:
+            OtherDialectError: this daemon does not speak that.
+        """
+        from pyroipc.client import sharing
+        from pyroipc.client.connecting import reopen_session
+
+        daemon = self.daemon
+        if error.dialect is None or error.dialect not in daemon.settings.DIALECTS:
+            self.session.turn_down(error)
+            refused = self.session.broken(error)
+            raise refused
+        session = reopen_session(self.session, daemon.settings, error.dialect, b"")
+        session.codecs.accept(daemon.accepted)
+        if not session.channel.owned:
+            sharing.replace(session)
+            session.channel.make_wakeable()
+        daemon.take_session(session)
+        Serving.__init__(self, daemon, session, daemon.registry)
+        self._make_loop()
+
+    def _run(self, condition: Callable[[], bool] | None) -> None:
         session, loop = self.session, self._connected
         self._be_home()
         session.on_conversation_end = self._end_conversation
@@ -182,6 +235,7 @@ class Service(Serving):
 
     def stop(self) -> None:
         """Make :meth:`run` return; any thread."""
+        self._is_stopped = True
         self._connected.stop()
 
     def _end_conversation(self) -> None:

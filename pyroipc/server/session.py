@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pyroipc.context import CallContext, running
 from pyroipc.errors import CommunicationError, ProtocolError, SerializeError
-from pyroipc.protocol.calls import DAEMON_NAME, check_annotations, drop_parent, refusal
+from pyroipc.protocol.calls import DAEMON_NAME, check_annotations, drop_parent
 from pyroipc.server.batches import NO_ITERATORS, drop_frames, run_batch
 from pyroipc.server.blobs import receive_blob
 from pyroipc.wire.message import BATCH, BLOB, COMPRESSED, ERROR, NESTED, ONEWAY, STREAM
@@ -37,8 +37,15 @@ if TYPE_CHECKING:
             """Return the codec of a serializer id, or raise if it is not accepted."""
             ...
 
+        def refusal(self, message: Message, error: BaseException) -> Encoded:
+            """Encode the answer to a request that cannot be answered with its serializer."""
+            ...
+
     class Host(Protocol):
         """What else has to do with a connection."""
+
+        streams: Any
+        """Those of the connection."""
 
         def open_stream(self, message: Message, codec: CallCodec, iterator: Any) -> Payload:
             """Take an iterator that a method has returned; return the payload of the answer."""
@@ -264,6 +271,20 @@ class ServerSession:
         Raises:
             ProtocolError: an annotation has an id that cannot be.
         """
+        return codec.response(
+            message.request_id,
+            payload,
+            flags=flags,
+            annotations=self._answer_annotations() or None,
+            correlation_id=message.correlation_id,
+        )
+
+    def _answer_annotations(self) -> dict[str, Buffer]:
+        """Return the annotations that the method, or the daemon, adds to an answer.
+
+        Raises:
+            ProtocolError: one has an id that cannot be.
+        """
         context = running.get()
         annotations: dict[str, Buffer] = {}
         if self._annotations is not None:
@@ -271,13 +292,7 @@ class ServerSession:
         if type(context) is CallContext:
             annotations.update(context.response_annotations)
         check_annotations(annotations)
-        return codec.response(
-            message.request_id,
-            payload,
-            flags=flags,
-            annotations=annotations or None,
-            correlation_id=message.correlation_id,
-        )
+        return annotations
 
     def _failed(
         self, codec: CallCodec | None, message: Message, error: BaseException, call: Any
@@ -287,14 +302,14 @@ class ServerSession:
             if message.flags & ONEWAY:
                 return None
             if codec is None:
-                return refusal(message.request_id, error)
+                return self._codecs.refusal(message, error)
             from pyroipc.protocol.remote_errors import dump_error  # when first needed
 
             payload = dump_error(error, codec.serializer, detailed=self._detailed)
             try:
                 return self._answer(codec, message, payload, ERROR)
             except ProtocolError as wrong:  # the annotations are: then without them
-                return refusal(message.request_id, wrong)
+                return self._codecs.refusal(message, wrong)
         finally:
             drop_frames(error)
             del error

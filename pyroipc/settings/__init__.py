@@ -85,6 +85,14 @@ class Settings:
     DETAILED_TRACEBACK: bool
     """Whether remote tracebacks show the values of local variables. Default False."""
 
+    DIALECT: str
+    """What a proxy takes the daemon at an address to speak: ``"native"``, ``"pyro5"`` or
+    ``"pyro4"``. Default ``"auto"``: it finds out. Over a connected socket ``"auto"`` is native."""
+
+    DIALECTS: list[str]
+    """What clients of a daemon may speak. Default ``["native", "pyro5", "pyro4"]``; at least
+    one."""
+
     HOST: str
     """Where a daemon listens. Default ``"localhost"``; ``""``: on all addresses."""
 

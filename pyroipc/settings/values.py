@@ -7,6 +7,8 @@ meant for another program of the Pyro family.
 
 from __future__ import annotations
 
+import sys
+
 from pyroipc.errors import PyroError
 
 TYPE_CHECKING = False
@@ -48,6 +50,8 @@ DEFAULTS: Final[Mapping[str, Value]] = {
     "COMPRESS_FROM": 1024,
     "HMAC_KEY": "",
     "DETAILED_TRACEBACK": False,
+    "DIALECT": "auto",
+    "DIALECTS": ["native", "pyro5", "pyro4"],
     # addresses
     "HOST": "localhost",
     "NATHOST": None,
@@ -116,10 +120,12 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
 """Other whole numbers are at least 1, other numbers at least 0.0."""
 
 _CHOICES: Final[Mapping[str, tuple[Value, ...]]] = {
+    "DIALECT": ("auto", "native", "pyro5", "pyro4"),
+    "DIALECTS": ("native", "pyro5", "pyro4"),
     "PREFER_IP_VERSION": (0, 4, 6),
     "SERVERTYPE": ("thread", "multiplex"),
 }
-_NEVER_EMPTY: Final = frozenset({"SERIALIZER", "LOCAL_SERIALIZER", "NS_HOST"})
+_NEVER_EMPTY: Final = frozenset({"DIALECTS", "LOCAL_SERIALIZER", "NS_HOST", "SERIALIZER"})
 SECRETS: Final = frozenset({"HMAC_KEY", "SSL_SERVERKEYPASSWD", "SSL_CLIENTKEYPASSWD"})
 _OF_TOOLS: Final = frozenset({"PYRO_HTTPGATEWAY_KEY"})
 """Variables of the Pyro family that are no settings, but that somebody here reads."""
@@ -127,7 +133,7 @@ _OF_TOOLS: Final = frozenset({"PYRO_HTTPGATEWAY_KEY"})
 _GONE: Final[Mapping[str, str]] = {
     "AUTOPROXY": "a registered object always travels as a proxy",
     "DILL_PROTOCOL_VERSION": "it is always 5, which every supported Python reads",
-    "FLAME_ENABLED": "there is no Flame, because its callers can run any code",
+    "FLAME_ENABLED": "Flame is in pyroipc.compat.pyro4 only, because its callers can run any code",
     "JSON_MODULE": "it is always Python's own",
     "METADATA": "a daemon always tells what it exposes",
     "ONEWAY_THREADED": "one-way calls always run beside the others; see ONEWAY_THREADS",
@@ -168,9 +174,13 @@ def checked(name: str, value: object) -> Value:
     """
     found = _CHECKS[type(DEFAULTS[name])](name, value)
     choices = _CHOICES.get(name)
-    if choices and found not in choices:
+    if choices:
         *others, last = map(repr, choices)
-        raise ValueError(f"{name} must be {', '.join(others)} or {last}, not {found!r}")
+        for item in found if isinstance(found, list) else [found]:
+            if item not in choices:
+                raise ValueError(f"{name} must be {', '.join(others)} or {last}, not {item!r}")
+    if not found and name in _NEVER_EMPTY:
+        raise ValueError(f"{name} must name something")
     return found
 
 
@@ -309,6 +319,8 @@ def _parsed(name: str, text: str) -> Value:
 def _warn_of_unknown(variable: str, name: str) -> None:
     if variable in _warned or variable in _OF_TOOLS:
         return
+    if name in _GONE and "pyroipc.compat.pyro4" in sys.modules:
+        return  # it is looked at there
     _warned.add(variable)
     import warnings
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
     Buffer: TypeAlias = bytes | bytearray | memoryview
+    Refusal: TypeAlias = bytes | Callable[[bytes], bytes]
 
 CHUNK_BYTES = 64 << 10
 """How many plain bytes a coat takes at once, and about how many raw ones it is given at once."""
@@ -95,6 +96,11 @@ class Coat:
 
     def farewell(self) -> None:
         """Make the raw bytes that tell the peer that nothing comes any more, if possible."""
+
+
+def refusal_to(refusal: Refusal, head: bytes) -> bytes:
+    """Return the raw bytes for a client that wears no coat, and began with ``head``."""
+    return refusal if isinstance(refusal, bytes) else refusal(head)
 
 
 def native_goodbye(head: bytes, *, ended: bool) -> str | None:

@@ -56,7 +56,11 @@ from pyroipc.errors import (
     SecurityError,
     VersionMismatchError,
 )
-from pyroipc.transports.coat import CHUNK_BYTES, Coat, native_goodbye
+from pyroipc.transports.coat import CHUNK_BYTES, Coat, native_goodbye, refusal_to
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyroipc.transports.coat import Refusal
 
 SIGNATURE = b"PYROH"
 VERSION = 1
@@ -68,6 +72,9 @@ MAC_BYTES = 32
 _HELLO_BYTES = len(PREAMBLE) + NONCE_BYTES
 _ANSWER_BYTES = _HELLO_BYTES + MAC_BYTES
 _RECORD_ROOM = 4 + RECORD_BYTES + MAC_BYTES
+_PYRO4_HEADER_BYTES = 24
+_REFUSAL_BYTES = 1024
+"""So much of a refusal is waited for."""
 _CONFIRM = b"pyroipc 1 confirm"
 _CLIENT_TO_SERVER = b"pyroipc 1 client to server"
 _SERVER_TO_CLIENT = b"pyroipc 1 server to client"
@@ -82,7 +89,11 @@ class SealCoat(Coat):
     Args:
         key: the common key, bytes or text (which is encoded as UTF-8).
         server_side: whether this is the end that was connected to.
-        refusal: for a server: raw bytes for a client that uses no key.
+        refusal: for a server: raw bytes for a client that uses no key, or what makes them of how
+            it began.
+        unsealed: how a Pyro4 begins, which signs its messages in another way. A server gives the
+            bytes of such a client on as they are; whoever reads them checks the signatures. A
+            client refuses such a server, but not before all is there that it has to say.
 
     Raises:
         SecurityError: the key is empty.
@@ -94,6 +105,7 @@ class SealCoat(Coat):
     __slots__ = (
         "_buffer",
         "_cut",
+        "_is_open",
         "_key",
         "_nonce",
         "_receive_key",
@@ -102,14 +114,24 @@ class SealCoat(Coat):
         "_send_key",
         "_sent",
         "_server_side",
+        "_unsealed",
         "_used",
     )
 
-    def __init__(self, key: bytes | str, *, server_side: bool, refusal: bytes = b"") -> None:
+    def __init__(
+        self,
+        key: bytes | str,
+        *,
+        server_side: bool,
+        refusal: Refusal = b"",
+        unsealed: bytes = b"",
+    ) -> None:
         super().__init__()
         self._key = _key_bytes(key)
         self._server_side = server_side
         self._refusal = refusal
+        self._unsealed = unsealed
+        self._is_open = False  # the client wears no coat, and is let in all the same
         self._nonce = os.urandom(NONCE_BYTES)
         self._send_key = b""
         self._receive_key = b""
@@ -121,6 +143,16 @@ class SealCoat(Coat):
         self.wanted = _RECORD_ROOM
         if not server_side:
             self.outgoing = PREAMBLE + self._nonce
+
+    @property
+    def key(self) -> bytes:
+        """The common key."""
+        return self._key
+
+    @property
+    def head(self) -> bytes:
+        """What has arrived and was not used: after a refusal, how the peer began."""
+        return self._buffer[self._used :]
 
     # ------------------------------------------------------------------------ receiving
 
@@ -162,6 +194,12 @@ class SealCoat(Coat):
             ConnectionClosedError: the stream ended.
         """
         head = self._buffer
+        unsealed = self._unsealed if self._server_side else b""
+        if unsealed and head[: len(unsealed)] == unsealed:
+            self._is_open = self.handshake_done = True
+            return True
+        if unsealed and not self._cut and len(PREAMBLE) > len(head) and unsealed.startswith(head):
+            return False
         if not PREAMBLE.startswith(head[: len(PREAMBLE)]) and not self._refuse(head):
             return False
         needed = _HELLO_BYTES if self._server_side else _ANSWER_BYTES
@@ -203,14 +241,23 @@ class SealCoat(Coat):
                 f"the peer signs by version {head[len(SIGNATURE)]}, this end by {VERSION}"
             )
         if self._server_side:
-            self.outgoing += self._refusal
+            self.outgoing += refusal_to(self._refusal, head)
             raise SecurityError(
                 f"the client uses no HMAC key, which this server requires: it sent {head[:16]!r}"
             )
         reason = native_goodbye(head, ended=self._cut)
-        if reason is None:
+        if reason is None or not (self._cut or self._is_whole(head)):
             return False
         raise SecurityError(f"the server uses no HMAC key{reason or f': it sent {head[:16]!r}'}")
+
+    def _is_whole(self, head: bytes) -> bool:
+        """Say whether more belongs to the refusal of a Pyro4, by the sizes in its header."""
+        if not self._unsealed or not self._unsealed.startswith(head[: len(self._unsealed)]):
+            return True
+        if len(head) < _PYRO4_HEADER_BYTES:
+            return False
+        rest = int.from_bytes(head[12:16], "big") + int.from_bytes(head[18:20], "big")
+        return len(head) >= min(_PYRO4_HEADER_BYTES + rest, _REFUSAL_BYTES)
 
     def _cut_in_handshake(self) -> str:
         if self._server_side:
@@ -227,6 +274,14 @@ class SealCoat(Coat):
         """
         buffer, start = self._buffer, self._used
         available = len(buffer) - start
+        if self._is_open:
+            if not available and not self._cut:
+                return False
+            self._used = len(buffer)
+            self.plain = memoryview(buffer)[start:]
+            self.plain_start = 0
+            self.ended = not available
+            return True
         if available >= 4:
             (n_bytes,) = _unpack_length(buffer, start)
             if n_bytes > RECORD_BYTES:
@@ -270,7 +325,7 @@ class SealCoat(Coat):
         n_bytes = len(data)
         if n_bytes > RECORD_BYTES:
             raise ProtocolError(f"{n_bytes} bytes are too many for one signed record")
-        record = self._record(data)
+        record = bytes(data) if self._is_open else self._record(data)
         # No call may stand from here to the end: a signal handler could raise there.
         self._sent += 1
         self.outgoing += record
@@ -283,6 +338,8 @@ class SealCoat(Coat):
 
     def farewell(self) -> None:
         """Make the empty record that ends the stream."""
+        if self._is_open:
+            return
         record = self._record(b"")
         self._sent += 1
         self.outgoing += record

@@ -16,11 +16,13 @@ from __future__ import annotations
 import ssl
 
 from pyroipc.errors import ConnectionClosedError, SecurityError
-from pyroipc.transports.coat import Coat, native_goodbye
+from pyroipc.transports.coat import Coat, native_goodbye, refusal_to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from pyroipc.transports.coat import Refusal
 
 _HANDSHAKE_BYTE = 0x16
 _ALERT_BYTE = 0x15
@@ -70,7 +72,8 @@ class TlsCoat(Coat):
         server_side: whether this is the end that was connected to.
         server_hostname: for a client the host name or address as the user wrote it, which must be
             in the server's certificate.
-        refusal: for a server: raw bytes for a client that speaks no TLS.
+        refusal: for a server: raw bytes for a client that speaks no TLS, or what makes them of
+            how it began.
 
     Raises:
         SecurityError: the host name is missing or cannot be one.
@@ -100,7 +103,7 @@ class TlsCoat(Coat):
         *,
         server_side: bool,
         server_hostname: str = "",
-        refusal: bytes = b"",
+        refusal: Refusal = b"",
     ) -> None:
         super().__init__()
         self._server_side = server_side
@@ -218,7 +221,7 @@ class TlsCoat(Coat):
             self._is_tls = True
             return True
         if self._server_side:
-            self.outgoing += self._refusal
+            self.outgoing += refusal_to(self._refusal, head)
             raise SecurityError(
                 f"the client does not speak TLS, which this server requires: it sent {head[:16]!r}"
             )

@@ -85,6 +85,13 @@ NESTED = 0x0400
 payload are the id of that call's request, so that the thread that waits for it can run this."""
 
 KNOWN_FLAGS = 0x07FF
+"""The flags that a message of the native dialect may have."""
+
+INTRODUCTION = 0x0800
+"""Of a request of Pyro's dialects: it opens the conversation, and holds the handshake; of a
+welcome there: it answers that."""
+METADATA = 0x1000
+"""Of an introduction, and its answer, in Pyro4's dialect: with the metadata of an object."""
 
 MEMORY = 0
 """The form of an out-of-band buffer that arrives in any writable memory."""

@@ -27,14 +27,15 @@ them: :mod:`pyroipc.wire.native_bulk`.
 The fields that seldom change come first: the first 24 bytes of a plain call are always the
 same, so that one comparison recognises them and three values make the whole header.
 
-The decoder never raises anything but :class:`~pyroipc.errors.ProtocolError` or a subclass,
-whatever the bytes, and checks every size before it takes memory. It does no I/O: it lends
-memory through :meth:`Decoder.get_buffer`, and is told in ``received`` how much arrived.
+The decoder reads the other dialects, too (:mod:`pyroipc.wire.dialect`). It never raises anything
+but :class:`~pyroipc.errors.ProtocolError` or a subclass, whatever the bytes (and SecurityError in
+a dialect that signs its messages), and checks every size before it takes memory. It does no I/O:
+it lends memory through :meth:`Decoder.get_buffer`, and is told in ``received`` how much arrived.
 """
 
 from __future__ import annotations
 
-from pyroipc.errors import MessageTooLargeError, ProtocolError
+from pyroipc.errors import MessageTooLargeError, ProtocolError, SecurityError
 from pyroipc.wire.message import (
     BATCH,
     DATA,
@@ -52,17 +53,17 @@ from pyroipc.wire.native_encoder import (
     JOIN_BYTES,
     encode,
     encode_plain,
+    join,
     pack_header,
     plain_prefix,
 )
 from pyroipc.wire.native_layout import (
     HEADER,
     HEADER_BYTES,
+    NATIVE,
     SIGNATURE,
     VERSION,
     Layout,
-    foreign,
-    may_be_ours,
 )
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "LongMessage",
     "encode",
     "encode_plain",
+    "join",
     "new_scratch",
     "pack_header",
     "plain_prefix",
@@ -84,6 +86,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyroipc.wire.dialect import Dialect
+    from pyroipc.wire.dialect import Layout as AnyLayout
     from pyroipc.wire.native_bulk import Land, Place
 
 SCRATCH_BYTES = 64 << 10
@@ -130,13 +134,14 @@ class Decoder:
         "_land",
         "_large",
         "_limits",
-        "_open",
         "_plain_bytes",
         "_scratch",
         "_start",
         "_total",
         "buffered",
+        "dialect",
         "end",
+        "filling",
         "received",
         "scratch",
     )
@@ -161,14 +166,17 @@ class Decoder:
         # together, or none while they are still in the scratch.
         self._large: memoryview | None = None
         self._total = 0  # the size of that message; 0: it is data
-        self._open: Assembly | None = None  # the message that waits for its data
+        self.filling: Assembly | None = None
+        """The message that waits for its data."""
         self._data_bytes = 0  # missing of the frame of data that has begun
         self._land = land
         self._allocate = allocate
-        self._error: ProtocolError | None = None
+        self._error: ProtocolError | SecurityError | None = None
         self.received = 0
         self.buffered = False
         """True while a complete message may be waiting: call advance before receiving."""
+        self.dialect: Dialect = NATIVE
+        """How it takes the stream apart."""
         self.limits = limits
 
     @property
@@ -180,16 +188,20 @@ class Decoder:
     def limits(self, limits: Limits) -> None:
         self._limits = limits
         self._plain_bytes = min(limits.message_bytes, SCRATCH_BYTES) - HEADER_BYTES
+        if self.dialect is not NATIVE:
+            self._plain_bytes = -1
+
+    def speak(self, dialect: Dialect) -> None:
+        """Take the stream apart in another way from here on, what has arrived included."""
+        self.dialect = dialect
+        self.limits = self._limits
+        self._error = None
+        self.buffered = self.end > self._start
 
     @property
     def in_message(self) -> bool:
         """True if a part of a message has arrived; an end of the stream now cuts it off."""
-        return self.end > self._start or self._open is not None
-
-    @property
-    def is_filling(self) -> bool:
-        """Whether a message waits for its data."""
-        return self._open is not None
+        return self.end > self._start or self.filling is not None
 
     def get_buffer(self) -> memoryview:
         """Lend the memory into which the next bytes are to be received; never empty."""
@@ -274,6 +286,7 @@ class Decoder:
 
         Raises:
             ProtocolError: as :meth:`advance` does.
+            SecurityError: so does this.
         """
         if self._error is not None:
             raise self._error
@@ -284,7 +297,7 @@ class Decoder:
                 message = self._decode_large()
             else:
                 message = self._decode_data()
-        except ProtocolError as error:
+        except (ProtocolError, SecurityError) as error:
             self._error = error
             raise
         if message is None or not self.end:
@@ -293,13 +306,15 @@ class Decoder:
 
     def _decode_scratch(self) -> Message | None:
         start, available = self._start, self.end - self._start
-        head = self._scratch[start : start + min(available, HEADER_BYTES)]
-        if not may_be_ours(head):
-            raise ProtocolError(foreign(bytes(head[:16])))
-        if available < HEADER_BYTES:
+        dialect = self.dialect
+        header_bytes = dialect.header_bytes
+        head = self._scratch[start : start + min(available, header_bytes)]
+        if not dialect.may_be_ours(head):
+            raise dialect.foreign(bytes(head[:16]))
+        if available < header_bytes:
             return None
-        layout = Layout(head, self._limits)
-        if layout.kind == DATA:
+        layout = dialect.layout(head, self._limits)
+        if isinstance(layout, Layout) and layout.kind == DATA:
             return self._begin_data(layout)
         if available < layout.table_stop:
             return None
@@ -311,8 +326,8 @@ class Decoder:
             return None
         stop = start + layout.total
         message = layout.message(memoryview(self._scratch[start:stop]))
-        if layout.is_plain and layout.flags in _USUAL_FLAGS and layout.serializer_id < 32:
-            _PLAIN[bytes(head[:24])] = (layout.kind, layout.serializer_id, layout.flags)
+        if layout.is_plain and message.flags in _USUAL_FLAGS and message.serializer_id < 32:
+            _PLAIN[bytes(head[:24])] = (message.kind, message.serializer_id, message.flags)
         opened = self._opened(layout, message)
         # No call from here to the return: a signal handler could raise there.
         if stop == self.end:
@@ -322,20 +337,21 @@ class Decoder:
             self.buffered = True
         if opened is None:
             return message
-        self._open = opened
+        self.filling = opened
         self._total = 0
         self._large = None if opened.at[2] else _NO_BYTES
         return self._go_on()
 
-    def _opened(self, layout: Layout, message: Message) -> Assembly | None:
+    def _opened(self, layout: AnyLayout, message: Message) -> Assembly | None:
         """Return what waits for the data of a message; None if it has none.
 
         Raises:
             ProtocolError: another one waits.
         """
-        if not layout.buffers or not isinstance(message, FullMessage):
+        if not isinstance(layout, Layout) or not layout.buffers:
             return None
-        if self._open is not None:
+        assert isinstance(message, FullMessage)
+        if self.filling is not None:
             raise ProtocolError("two messages with out-of-band buffers at once")
         return Assembly(message, layout.buffer_sizes, layout.forms, self._land)
 
@@ -351,7 +367,7 @@ class Decoder:
         Raises:
             ProtocolError: no message waits for them.
         """
-        opened = self._open
+        opened = self.filling
         if opened is None or opened.message.request_id != layout.request_id:
             raise ProtocolError("data, and no message of this id waits for them")
         if layout.payload_bytes > opened.at[2]:
@@ -365,7 +381,7 @@ class Decoder:
         if not start:
             self.end = 0
         if given_up:
-            self._open = None
+            self.filling = None
         else:
             self._data_bytes = layout.payload_bytes
             self._total = 0
@@ -374,7 +390,7 @@ class Decoder:
 
     def _decode_data(self) -> Message | None:
         """Put data where they belong; None if more are needed."""
-        opened = self._open
+        opened = self.filling
         assert opened is not None
         # The memory itself is in no variable here: when it is given out, nobody has a view of it.
         if self._large:
@@ -390,7 +406,7 @@ class Decoder:
         # No call from here to the return: a signal handler could raise there.
         self._large = None
         if message is not None:
-            self._open = None
+            self.filling = None
             self.buffered = True
             return message
         return self._go_on()
@@ -460,7 +476,7 @@ class Decoder:
         large = self._large
         if large is None or self.end < self._total:
             return None
-        layout = Layout(large[:HEADER_BYTES], self._limits)
+        layout = self.dialect.layout(large[: self.dialect.header_bytes], self._limits)
         layout.read_table(large[: layout.table_stop], self._limits)
         message = layout.message(large)
         opened = self._opened(layout, message)
@@ -469,7 +485,7 @@ class Decoder:
         self._large = None
         if opened is None:
             return message
-        self._open = opened
+        self.filling = opened
         self._large = None if opened.at[2] else _NO_BYTES
         return self._go_on()
 
@@ -480,4 +496,4 @@ class Decoder:
         # So that nothing is taken for the begin of a message any more.
         self._total = HEADER_BYTES
         self._large = _NO_BYTES
-        self._open = None
+        self.filling = None

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyroipc.wire.message import Buffer, Message
 
-JOIN_BYTES = 60 << 10
+JOIN_BYTES = 16 << 10
 """Up to here header and payload are joined into one piece; beyond, joining costs more than a
 second entry in the list given to sendmsg (measured by CPython's multiprocessing as well)."""
 
@@ -77,7 +77,7 @@ def encode(message: Message) -> list[Buffer] | LongMessage:
         head = pack_header(prefix, message.request_id, len(payload))
     except struct.error as error:
         raise ProtocolError(f"a field of {message!r} is out of range: {error}") from None
-    parts = _join([head, *sections, payload])
+    parts = join([head, *sections, payload])
     if views and isinstance(message, FullMessage):
         return LongMessage(message, parts, views)
     return parts
@@ -94,8 +94,12 @@ def _annotation_id(key: str) -> bytes:
     raise ProtocolError(f"an annotation id is four ASCII characters, not {key!r}")
 
 
-def _join(parts: list[Buffer]) -> list[Buffer]:
-    """Join neighbours that are small together, so that few pieces go to the kernel."""
+def join(parts: list[Buffer]) -> list[Buffer]:
+    """Join neighbours that are small together, so that few pieces go to the kernel.
+
+    Args:
+        parts: bytes, or views of bytes, one after the other.
+    """
     joined: list[Buffer] = []
     small: list[Buffer] = []
     small_bytes = 0

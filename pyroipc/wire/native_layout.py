@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 
 from pyroipc.errors import MessageTooLargeError, ProtocolError
+from pyroipc.wire.dialect import OtherDialectError, is_pyro, named, version_of
 from pyroipc.wire.message import (
     CORRELATION,
     DATA,
@@ -171,25 +172,47 @@ def _annotations(area: memoryview) -> dict[str, Buffer] | None:
     return annotations
 
 
-def may_be_ours(head: bytearray) -> bool:
-    """Say whether these first bytes of a frame can be of this dialect, however few they are.
+class Native:
+    """The native dialect, as a decoder sees it; has no state."""
 
-    The greetings keep their layout in all versions, so that peers of different versions can
-    tell each other what they are.
-    """
-    if not SIGNATURE[:5].startswith(head[:5]):
-        return False
-    return len(head) < 7 or head[5] == VERSION or head[6] in _GREETINGS
+    __slots__ = ()
+
+    header_bytes = HEADER_BYTES
+
+    def may_be_ours(self, head: bytearray) -> bool:
+        """Say whether these first bytes of a frame can be of this dialect, however few they are.
+
+        The greetings keep their layout in all versions, so that peers of different versions can
+        tell each other what they are. Five bytes of one of Pyro's dialects may be: with one more
+        it is known which of them it is.
+        """
+        if not SIGNATURE[:5].startswith(head[:5]):
+            return len(head) == 5 and is_pyro(head)
+        return len(head) < 7 or head[5] == VERSION or head[6] in _GREETINGS
+
+    def foreign(self, head: bytes) -> ProtocolError:
+        """Return the error that says what such bytes look like, for people and for detection."""
+        version = version_of(head)
+        if version is not None:
+            return OtherDialectError(f"the peer speaks {named(version)}", version)
+        if head[:5] == SIGNATURE[:5]:
+            return ProtocolError(
+                f"the peer speaks version {head[5]} of the native dialect, this side {VERSION}"
+            )
+        if head[:5] == _SEALED:
+            return ProtocolError("the peer uses an HMAC key, and this side does not")
+        if head[:1] == b"\x16":
+            return ProtocolError("the peer speaks TLS here, and this side does not")
+        return ProtocolError(f"these are not bytes of a Pyro peer: {head!r}")
+
+    def layout(self, head: bytes | bytearray | memoryview, limits: Limits) -> Layout:
+        """Say where the parts of a frame lie.
+
+        Raises:
+            ProtocolError: it is no frame.
+            MessageTooLargeError: it is larger than allowed.
+        """
+        return Layout(head, limits)
 
 
-def foreign(head: bytes) -> str:
-    """Say what the first bytes look like, for people who connected the wrong thing."""
-    if head[:5] == SIGNATURE[:5]:
-        return f"the peer speaks version {head[5]} of the native dialect, this side {VERSION}"
-    if head[:5] == _SEALED:
-        return "the peer uses an HMAC key, and this side does not"
-    if head[:4] == SIGNATURE[:4]:
-        return f"the peer speaks Pyro's protocol version {int.from_bytes(head[4:6], 'big')}"
-    if head[:1] == b"\x16":
-        return "the peer speaks TLS here, and this side does not"
-    return f"these are not bytes of a Pyro peer: {head!r}"
+NATIVE = Native()

@@ -25,6 +25,7 @@ NETWORK_SECTIONS = (
     "network_memory",
     "network_connect",
     "network_silence",
+    "interop",
 )
 GROUPS = {"model": MODEL_SECTIONS, "network": NETWORK_SECTIONS}
 """Names for several sections."""

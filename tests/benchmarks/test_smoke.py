@@ -220,6 +220,16 @@ def test_network_silence():
         assert all(len(x) == TINY.network.silent_rounds for x in figure["samples"].values())
 
 
+def test_interop():
+    figures = network_figures("interop")
+    assert [x["goal"] for x in figures.values()] == [1.0] * 4 + [None] * 4
+    for key, figure in figures.items():
+        library = "Pyro5" if "pyro5" in key else "Pyro4"
+        ours = f"{library} to pyroipc" if "client" in key else f"pyroipc to {library}"
+        assert list(figure["samples"]) == [ours, f"{library} to {library}", "pyroipc to pyroipc"]
+        assert all(len(x) == TINY.network.rounds for x in figure["samples"].values())
+
+
 @pytest.mark.parametrize("name", CLIENTS)
 def test_what_was_written_down_is_as_good_as_a_client(name):
     with forked_server(SERVERS[name]) as server:

@@ -10,6 +10,9 @@ import pytest
 from pyroipc.errors import SecurityError, SerializeError
 from pyroipc.serializers import table
 from pyroipc.serializers.base import PeerImage, Serializer
+from pyroipc.serializers.pyro import PyroForm
+from pyroipc.serializers.wrapped import ExceptionWrapper
+from tests.support.pyro_manners import REGISTERED, PlainManner
 
 SAME = [
     None, True, False, 0, -1, 255, 2**31, -(2**63), 2**70, 1.5, -0.0, 1e300, "", "text", "é€😀", "it's",
@@ -18,15 +21,32 @@ SAME = [
 """Values that arrive as themselves in every format."""
 
 
-TYPED = ["serpent", "json", "marshal", "msgpack"]
+DATA = ["serpent", "json", "marshal", "msgpack"]
+FORMS = [
+    *table.names(),
+    *(f"{name} typed" for name in DATA),
+    *(f"{name} Pyro5" for name in DATA),
+    *(f"{name} Pyro4" for name in table.names()),
+]
 
 
-@pytest.fixture(params=[*table.names(), *(f"{name} typed" for name in TYPED)])
-def serializer(request):
-    name, _, typed = request.param.partition(" ")
+def made(form):
+    name, _, kind = form.partition(" ")
     if name == "dill":
         pytest.importorskip("dill")
-    return table.get(name).for_connection(PeerImage()) if typed else table.get(name)
+    if kind == "typed":
+        return table.get(name).for_connection(PeerImage())
+    return table.get(name).for_pyro(PlainManner(kind)) if kind else table.get(name)
+
+
+@pytest.fixture(params=FORMS)
+def serializer(request):
+    return made(request.param)
+
+
+@pytest.fixture(params=[form for form in FORMS if "Pyro" in form])
+def pyro_form(request):
+    return made(request.param)
 
 
 def wrapped(payload):
@@ -41,7 +61,8 @@ def test_agrees_with_the_table(serializer):
     assert isinstance(serializer, Serializer)
     assert serializer.id == table.id_of(serializer.name)
     assert serializer.trust == table.trust_of(serializer.name)
-    assert serializer.is_typed or table.get_by_id(serializer.id) is serializer
+    plain = not serializer.is_typed and not isinstance(serializer, PyroForm)
+    assert (table.get_by_id(serializer.id) is serializer) == plain
     assert 0 < serializer.id < 256
 
 
@@ -162,3 +183,87 @@ def test_garbage(serializer):
     for data in (b"", b"\x00", b"\xff" * 100, b"hello", b"[", b"GET / HTTP/1.1\r\n\r\n"):
         with pytest.raises((SerializeError, SecurityError)):
             serializer.loads_call(data)
+
+
+# --- the forms for peers that are Pyro -----------------------------------------------------------
+
+
+def test_plain_values_are_not_asked_about(pyro_form):
+    manner = PlainManner("Pyro4")
+    form = table.get(pyro_form.name).for_pyro(manner)
+    form.dumps([1, "x", 2.5, None, True, [{"k": [1, ()]}, {"n": {}}], list(range(100))])
+    form.dumps_call("object", "member", (1, ["x"], {"k": None}), {"key": [1]})
+    assert manner.asked == []
+
+
+@pytest.mark.parametrize("cls", REGISTERED)
+def test_objects_are_asked_about_before_anything_else(pyro_form, cls):
+    manner = PlainManner("Pyro4")
+    form = table.get(pyro_form.name).for_pyro(manner)
+    value = cls()
+    form.dumps_call("object", "member", (value, [value, {"k": (value,)}]), {"key": value})
+    form.dumps(value)
+    asked = [item for item in manner.asked if item is value]
+    assert len(asked) >= (2 if form.name in {"pickle", "cloudpickle", "dill"} else 5)
+
+
+def test_what_the_manner_refuses_is_refused(pyro_form):
+    class Refused(SecurityError):
+        pass
+
+    class Manner(PlainManner):
+        def describe(self, value):
+            raise Refused("no address")
+
+    form = table.get(pyro_form.name).for_pyro(Manner("Pyro4"))
+    for send in (form.dumps, lambda value: form.dumps_call("o", "m", (value,), {})):
+        with pytest.raises(Refused, match="no address"):
+            send([REGISTERED[0]()])
+
+
+@pytest.mark.parametrize("data", [None, 5, "text", [1, 2], {"a": [1]}])
+def test_blobs_hold_any_value(pyro_form, data):
+    payload = pyro_form.dumps_blob("object", "member", data)
+    for wrapped_payload in wrapped(payload):
+        assert pyro_form.loads_blob(wrapped_payload) == data
+    if not isinstance(data, list):
+        with pytest.raises(SerializeError, match="not a call"):
+            pyro_form.loads_call(payload)
+
+
+def test_no_blobs(pyro_form):
+    payloads = [pyro_form.dumps(value) for value in (None, [1, 2, 3, 4], ["o", "m"], {"o": 1})]
+    for payload in (*payloads, b"", b"\xff"):
+        with pytest.raises(SerializeError):
+            pyro_form.loads_blob(payload)
+
+
+def test_errors(pyro_form):
+    error = ValueError("boom", [1])
+    payload = pyro_form.dumps_error(error, ["line\n"])
+    back = pyro_form.loads_error(payload)
+    assert (type(back), list(back.args), back._pyroTraceback) == (
+        ValueError,
+        ["boom", [1]],
+        ["line\n"],
+    )
+    assert vars(error) == {}
+
+
+def test_wrapped_errors(pyro_form):
+    error = KeyError("boom")
+    (back,) = pyro_form.loads(pyro_form.dumps([ExceptionWrapper(error, ["line\n"])]))
+    assert type(back) is ExceptionWrapper
+    assert (type(back.exception), back.exception.args) == (KeyError, ("boom",))
+    assert back.exception._pyroTraceback == ["line\n"]
+    assert vars(error) == {}
+    assert "KeyError" in repr(back)
+
+
+def test_errors_that_hold_themselves(pyro_form):
+    error = ValueError("boom")
+    error.args = ("boom", error)
+    error.me = error
+    back = pyro_form.loads_error(pyro_form.dumps_error(error, ["line\n"]))
+    assert isinstance(back, ValueError)
+    assert "boom" in str(back.args[0])

@@ -215,6 +215,6 @@ def test_the_harness_would_notice(monkeypatch):
     def broken(self, *args):
         raise ValueError("escapes")
 
-    monkeypatch.setattr("pyroipc.wire.native.Layout.read_table", broken)
+    monkeypatch.setattr("pyroipc.wire.native_layout.Layout.read_table", broken)
     with pytest.raises(ValueError, match="escapes"):
         check(SEEDS[4], random.Random(0))

@@ -8,6 +8,7 @@ Rounds per decoder: a few thousand, or PYROIPC_FUZZ_ROUNDS; the random seed is P
 # ruff: noqa: E501 - tables of payloads read best with a payload on a line
 
 import gc
+import marshal
 import os
 import random
 import tracemalloc
@@ -15,9 +16,11 @@ import tracemalloc
 import pytest
 
 from pyroipc.errors import SecurityError, SerializeError
-from pyroipc.serializers import table
+from pyroipc.serializers import marshal_reader, table
 from pyroipc.serializers.typed import TAGS
 from pyroipc.serializers.typed_classes import register_class, unregister_class
+from pyroipc.serializers.wrapped import ExceptionWrapper
+from tests.support.pyro_manners import PlainManner, Registered
 from tests.support.typed_values import CLASSES, SAMPLES, Bits, Color, Customer, Order, Point, typed
 
 pytestmark = pytest.mark.slow
@@ -25,7 +28,7 @@ pytestmark = pytest.mark.slow
 ROUNDS = int(os.environ.get("PYROIPC_FUZZ_ROUNDS", "4000"))
 SEED = int(os.environ.get("PYROIPC_FUZZ_SEED", "2"))
 NAMES = [name for name in table.names() if table.trust_of(name) == "data"]
-FORMS = [*NAMES, *(f"{name} typed" for name in NAMES)]
+FORMS = [*NAMES, *(f"{name} typed" for name in NAMES), *(f"{name} Pyro4" for name in NAMES)]
 
 ERROR = ValueError("boom", 5)
 ERROR.add_note("note")
@@ -74,9 +77,15 @@ def _registered():
 
 def form(name):
     """Return the serializer, its tokens and some valid payloads."""
-    name, _, is_typed = name.partition(" ")
-    if not is_typed:
+    name, _, kind = name.partition(" ")
+    if not kind:
         return table.get(name), TOKENS[name], corpus(table.get(name), VALUES) + EXTRA[name]
+    if kind == "Pyro4":
+        serializer = table.get(name).for_pyro(PlainManner(kind))
+        wrapper = ExceptionWrapper(ERROR, ["line"])
+        seeds = corpus(serializer, [*VALUES, [1, wrapper], [Registered()]])
+        errors = [serializer.dumps_error(ERROR, ["line"]), serializer.dumps_blob("o", "m", 5)]
+        return serializer, TOKENS[name], seeds + errors
     serializer = typed(name, classes_for=lambda _object_id, _member: {})
     return serializer, TOKENS[name] + TYPED_TOKENS[name], corpus(serializer, TYPED_VALUES)
 
@@ -113,7 +122,8 @@ def mutated(chosen, seeds, tokens):
 
 
 def attempt(serializer, data):
-    for load in (serializer.loads, serializer.loads_call):
+    blobs = getattr(serializer, "loads_blob", serializer.loads)
+    for load in (serializer.loads, serializer.loads_call, blobs):
         try:
             load(data)
         except (SerializeError, SecurityError):
@@ -156,5 +166,58 @@ def test_memory_is_flat(name):
                 attempt(serializer, data)
         gc.collect()
         assert tracemalloc.get_traced_memory()[0] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+# --- marshal's format, read by ourselves ---------------------------------------------------------
+
+SHARED = ["shared", (1, 2.5)]
+MARSHALLED = [
+    *(marshal.dumps(value, version) for version in range(5) for value in (
+        "invalid data", "é€😀", ("info", "object", "member"), [None, True, -1, 2**70, 1.5, 1 + 2j, b"x"],
+        {"a": {1: {2, 3}, (4,): frozenset([5])}}, [SHARED, SHARED, "shared"], list(range(300)), "x" * 300,
+    )),
+]  # fmt: skip
+MARSHAL_TOKENS = [
+    *(bytes([byte | flag]) for byte in b"NTFS.iIlgfyxsutaAzZ()[<>{rc0:?" for flag in (0, 0x80)),
+    b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff", bytes(4), b"\x01\x00\x00\x00", b"r\x00\x00\x00\x00", b"\xdb\x02\x00\x00\x00",
+]  # fmt: skip
+
+
+def read_marshal(data):
+    try:
+        marshal_reader.read(data)
+    except SerializeError:
+        pass
+    except BaseException as error:
+        pytest.fail(f"{type(error).__name__}: {error} for {data!r} (seed {SEED}, {ROUNDS} rounds)")
+
+
+def test_mutated_marshal():
+    chosen = random.Random(f"{SEED} marshal")
+    for _ in range(ROUNDS):
+        read_marshal(mutated(chosen, MARSHALLED, MARSHAL_TOKENS))
+        read_marshal(b"".join(chosen.choices(MARSHAL_TOKENS, k=chosen.randrange(30))))
+
+
+def test_memory_of_marshal_is_bounded():
+    chosen = random.Random(f"{SEED} marshal memory")
+    payloads = [mutated(chosen, MARSHALLED, MARSHAL_TOKENS) for _ in range(300)]
+    payloads += [
+        b"[\xff\xff\x00\x00" * 30 + b"N" * 65_000,
+        b"<\xf0\xff\x00\x00" + b"i1234" * 13_000,
+    ]
+    for data in payloads:
+        read_marshal(data)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for data in payloads:
+            read_marshal(data)
+        gc.collect()
+        left, most = tracemalloc.get_traced_memory()
+        assert left < 1 << 20
+        assert most < 16 << 20
     finally:
         tracemalloc.stop()

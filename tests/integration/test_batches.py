@@ -474,8 +474,9 @@ def test_an_answer_that_makes_no_sense(near):
     from pyroipc.wire.message import Message
 
     near._pyroBind()
-    codec = near._pyro_codec(near._pyro_connected())
+    session = near._pyro_connected()
+    codec = near._pyro_codec(session)
     for value in (5, [], [1, 2, 3], [[], []], [[], [[1]], []], [[], [], [["x", b""]]]):
         message = Message(RESPONSE, codec.serializer_id, BATCH, 1, codec.dumps(value))
         with pytest.raises((SerializeError, ProtocolError)):
-            read_batch(near, codec, message)
+            read_batch(near, session, codec, message)

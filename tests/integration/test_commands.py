@@ -162,15 +162,19 @@ def test_doctor_on_echo_with_everything(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("module", "speaker"),
+    ("module", "dialect"),
     [("Pyro5.utils.echoserver", "pyro5"), ("Pyro4.test.echoserver", "pyro4")],
 )
-def test_doctor_recognises_servers_of_pyro(module, speaker):
+def test_doctor_talks_to_servers_of_pyro(module, dialect):
     with running(module) as command:
         uri = command.read_until(r"(PYRO:test\.echoserver@\S+:\d+)\s")[1]
         report = doctor(uri)
-    assert report["exit_status"] == 4
-    assert facts(report, "protocol")["speaker"] == speaker
+        assert report["exit_status"] == 0
+        assert facts(report, "hello")["dialect"] == dialect
+        assert "echo" in facts(report, "object")["methods"]
+        refused = doctor(uri, environment={"PYRO_HMAC_KEY": "a key"})
+    assert refused["exit_status"] == 4
+    assert facts(refused, "protocol")["speaker"] == dialect
 
 
 def test_doctor_on_a_stopped_process():

@@ -19,7 +19,7 @@ import pyroipc
 from pyroipc import ConnectionClosedError, Daemon, DaemonError, Proxy, SecurityError
 from pyroipc.client.sharing import sessions
 from pyroipc.context import running
-from tests.support.hosts import HOSTS, PAIRS, ThreadHost, Worker, hosted, tcp_pair
+from tests.support.hosts import HOSTS, PAIRS, PATIENCE, ThreadHost, Worker, hosted, tcp_pair
 from tests.support.leaks import lasting_differences, resources
 from tests.support.things import Gate, Thing
 from tests.support.waiting import wait_until
@@ -716,3 +716,23 @@ def test_rounds_leave_nothing_behind():
     assert lasting_differences(before) == []
     assert counts[-1][1] <= 10, "only those of the last round"
     assert len({n for n, _ in counts[1:]}) == 1, counts
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_shutdown_that_comes_before_the_loop_is_not_lost(listens):
+    near, far = socket.socketpair()
+    with near, far, Daemon(**({"port": 0} if listens else {"connected_socket": far})) as daemon:
+        daemon.shutdown()
+        thread = threading.Thread(target=daemon.requestLoop)
+        thread.start()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+        # Only that one: another loop serves, and a shutdown after a loop means nothing.
+        daemon.shutdown()
+        again = threading.Thread(target=daemon.requestLoop)
+        again.start()
+        again.join(0.1)
+        assert again.is_alive()
+        daemon.shutdown()
+        again.join(PATIENCE)
+        assert not again.is_alive()

@@ -696,12 +696,13 @@ def test_chains_make_remote_calls_on_the_same_proxy(slow):
 
 def test_chains_that_wait_for_chains(slow):
     slow._pyroAsync()
-    gates = [slow.echo(i) for i in range(10)]
+    gates = [slow.block(i) for i in range(10)]  # none is ready before it has its chain
     for i in range(9):
         gates[i].then(lambda x, i=i: x + gates[i + 1].value)
     gates[9].then(lambda x: x)
-    assert gates[0].value == 45
     slow._pyroAsync(False)
+    slow.open()
+    assert gates[0].value == 45
 
 
 def test_a_cancelled_result_drops_the_answer(slow):

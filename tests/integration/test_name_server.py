@@ -71,6 +71,28 @@ def test_everything_over_every_serializer(serializer):
         assert ns.count() == 1
 
 
+def test_searching_by_tags_as_in_pyro4():
+    """Everybody may; what stands third in Pyro5, and in calls of ours, is another argument."""
+    with name_server() as names, names.locate() as ns:
+        ns.register("a", SOMEWHERE, metadata={"red", "round"})
+        ns.register("b", ELSEWHERE, metadata={"red"})
+        both = {"a": (SOMEWHERE, {"red", "round"}), "b": (ELSEWHERE, {"red"})}
+        here = names.daemon.nameserver.list
+        for asked in (here, lambda *args, **kwargs: ns._pyroInvoke("list", args, kwargs)):
+            assert asked(metadata_all=["red", "round"]) == {"a": SOMEWHERE}
+            assert asked(metadata_any=["red"], return_metadata=True) == both
+            assert asked(None, None, ["round"]) == {"a": SOMEWHERE}
+            assert asked("a", None, True) == {"a": both["a"]}
+            assert asked("a", None, False) == {"a": SOMEWHERE}
+            assert len(asked(metadata_all=[])) == 3
+            for two in (
+                {"prefix": "a", "metadata_any": []},
+                {"metadata_all": ["x"], "regex": "a"},
+            ):
+                with pytest.raises(ValueError, match="you can only filter on one thing"):
+                    asked(**two)
+
+
 def test_own_entry_is_there_and_stays():
     with name_server() as names, names.locate() as ns:
         own = {"Pyro.NameServer": f"PYRO:Pyro.NameServer@{names.location}"}

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import marshal
 import math
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pyroipc.errors import SecurityError, SerializeError
-from pyroipc.serializers import classes, table
+from pyroipc.serializers import classes, marshal_reader, table
 from pyroipc.serializers.exceptions import exception_to_dict, rebuild_exception
+from tests.support.pyro_manners import PlainManner
 
 DATA = [name for name in table.names() if table.trust_of(name) == "data"]
 
@@ -157,3 +159,108 @@ def test_floats_exactly(value):
     for name in DATA:
         back = table.get(name).loads(table.get(name).dumps([value]))[0]
         assert math.isnan(back) if math.isnan(value) else str(back) == str(value)
+
+
+# --- the forms for peers that are Pyro -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", table.names())
+@given(value=common)
+def test_plain_values_for_pyro(name, value):
+    form = table.get(name).for_pyro(PlainManner("Pyro4"))
+    assert form.loads(form.dumps(value)) == value
+    call = form.loads_call(form.dumps_call("o", "m", (value, 1), {"k": value}))
+    assert (call[0], call[1], list(call[2]), call[3]) == ("o", "m", [value, 1], {"k": value})
+    assert form.loads_blob(form.dumps_blob("o", "m", value)) == value
+    if name not in {"pickle", "cloudpickle", "dill"}:
+        assert table.get(name).loads(form.dumps(value)) == value
+
+
+@given(serpent_values)
+def test_serpent_writes_for_pyro_what_it_writes_plain(value):
+    plain = table.get("serpent")
+    form = plain.for_pyro(PlainManner("Pyro5"))
+    assert form.dumps(value) == plain.dumps(value)
+    assert form.dumps_call("o", "m", (value,), None) == plain.dumps_call("o", "m", (value,), None)
+
+
+@pytest.mark.parametrize("name", [*DATA, "marshal"])
+@given(args=st.lists(values | st.binary()), extra=st.dictionaries(text, values | st.binary()))
+def test_any_exception_for_pyro(name, args, extra):
+    error = ValueError(*args)
+    vars(error).update(extra)
+    form = table.get(name).for_pyro(PlainManner("Pyro5"))
+    back = form.loads_error(form.dumps_error(error, ["line"]))
+    assert type(back) is ValueError
+    assert len(back.args) == len(args)
+    assert back._pyroTraceback == ["line"]
+
+
+# --- marshal's format, read by ourselves ---------------------------------------------------------
+
+hashable = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | any_text | st.binary()
+    | st.complex_numbers(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=4).map(tuple) | st.frozensets(inner, max_size=4),
+    max_leaves=8,
+)  # fmt: skip
+marshalled = st.recursive(
+    hashable,
+    lambda inner: (
+        st.lists(inner)
+        | st.lists(inner).map(tuple)
+        | st.lists(inner, max_size=2).map(lambda items: [items, tuple(items), items])  # shared
+        | st.dictionaries(hashable, inner)
+        | st.sets(hashable)
+    ),
+    max_leaves=20,
+)
+versions = st.integers(0, 4)
+
+
+@given(value=marshalled, version=versions)
+def test_what_marshal_writes_is_read(value, version):
+    payload = marshal.dumps(value, version)
+    back = marshal_reader.read(payload)
+    assert back == value
+    assert marshal.dumps(back, 0) == marshal.dumps(marshal.loads(payload), 0) or "{" in repr(value)
+
+
+@given(marshalled)
+def test_what_is_written_is_read(value):
+    assert marshal.loads(marshal_reader.write(value)) == value
+
+
+def read_or_refuse(data):
+    with contextlib.suppress(SerializeError):
+        repr(marshal_reader.read(data))
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=500)
+def test_any_bytes_of_marshal(data):
+    read_or_refuse(data)
+
+
+@given(
+    st.lists(
+        st.sampled_from([bytes([byte]) for byte in b"NTFSilgfyxsutaAzZ()[]<>{r0"])
+        | st.binary(max_size=5)
+    )
+)
+@settings(max_examples=500)
+def test_marshal_like_bytes(parts):
+    read_or_refuse(b"".join(parts))
+
+
+@given(
+    value=marshalled,
+    version=versions,
+    changes=st.lists(st.tuples(st.integers(0), st.integers(0, 255)), max_size=4),
+)
+def test_changed_bytes_of_marshal(value, version, changes):
+    data = bytearray(marshal.dumps(value, version))
+    for position, byte in changes:
+        data[position % len(data)] = byte
+    read_or_refuse(bytes(data))
+    read_or_refuse(bytes(data[: len(data) // 2]))

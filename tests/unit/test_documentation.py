@@ -20,11 +20,14 @@ from pyroipc.context import current_context
 from pyroipc.errors import SerializeError
 from pyroipc.protocol import state
 from pyroipc.protocol.hello import Hello
-from pyroipc.serializers import table
+from pyroipc.serializers import marshal_reader, table
 from pyroipc.serializers.base import PeerImage
 from pyroipc.wire import message as wire_message
+from pyroipc.wire import pyro4, pyro5, pyro_layout
+from pyroipc.wire.dialect import SIGNATURES, VERSIONS
 from pyroipc.wire.message import Limits
-from pyroipc.wire.native import Decoder, encode
+from pyroipc.wire.native import SIGNATURE, Decoder, encode
+from pyroipc.wire.refusals import connect_failure
 from tests.support.pages import DOCS, blocks, code_of, hex_bytes, matches, table_after
 
 WIRE = "reference/wire-protocol.md"
@@ -69,7 +72,10 @@ def decoded(data: bytes) -> wire_message.Message:
     return found
 
 
-@pytest.mark.parametrize("name", sorted(blocks(WIRE, "hex")))
+OF_PYRO = [name for name in sorted(blocks(WIRE, "hex")) if name.startswith("pyro")]
+
+
+@pytest.mark.parametrize("name", sorted(blocks(WIRE, "hex").keys() - OF_PYRO))
 def test_bytes_are_those_of_the_code(name):
     data = hex_bytes(WIRE, name)
     found = decoded(data)
@@ -93,6 +99,73 @@ def test_full_request():
     assert {key: bytes(value) for key, value in found.annotations.items()} == {"TRAC": b"abc"}
     call = table.get("json").dumps_call("calc", "clear", (), None)
     assert bytes(found.payload) == call
+
+
+# ------------------------------------------------------- wire-protocol.md: the dialects of Pyro
+
+
+def test_dialects():
+    documented = {
+        name: bytes.fromhex(code_of(head)) for head, name, _ in table_after(WIRE, "dialects")
+    }
+    assert documented == {"native": SIGNATURE, **SIGNATURES}
+    versions = {name: int(version) for _, name, version in table_after(WIRE, "dialects")}
+    assert versions == {"native": 1, **VERSIONS}
+
+
+def test_pyro_types():
+    documented = {row[1]: int(row[0]) for row in table_after(WIRE, "pyro types")}
+    documented["PING_TYPE"] = documented.pop("PING")
+    assert all(getattr(pyro_layout, name) == number for name, number in documented.items())
+    assert len(documented) == 6
+
+
+def test_pyro_flags():
+    for row in table_after(WIRE, "pyro flags"):
+        name, *values = row[:3]
+        types = [getattr(pyro_layout, one.replace("PING", "PING_TYPE")) for one in _types(row[3])]
+        ours = getattr(wire_message, name)
+        for value, module in zip(values, (pyro5, pyro4), strict=True):
+            if value:
+                number = int(code_of(value), 16)
+                for message_type in range(1, 7):
+                    found = module._FLAGS.ours(message_type, number)
+                    implied = module._FLAGS.ours(message_type, 0)
+                    assert bool(found & ~implied & ours) == (message_type in types), row
+    pairs = sum(bool(cell) for row in table_after(WIRE, "pyro flags") for cell in row[1:3])
+    assert pairs == len(pyro5._FLAGS._pairs) + len(pyro4._FLAGS._pairs)
+
+
+def _types(cell):
+    everything = {"CONNECT", "CONNECTOK", "CONNECTFAIL", "INVOKE", "RESULT", "PING"}
+    if cell.startswith("all"):
+        return everything - {"PING"} if "but PING" in cell else everything
+    return [word for word in re.findall(r"[A-Z]+", cell) if word in everything]
+
+
+def test_pyro_serializers():
+    rows = table_after(WIRE, "pyro serializers")
+    for column, module in ((1, pyro5), (2, pyro4)):
+        documented = {int(row[column]): row[0] for row in rows if row[column]}
+        assert documented == dict(module.SERIALIZERS)
+
+
+CHAIN = bytes.fromhex("11112222111122223333222244449999")
+CALL = b"# serpent utf-8 python3.2\n('t','echo',(1,),{})"
+GARBAGE = "invalid data or unsupported protocol version"
+
+
+def test_pyro_bytes():
+    documented = {name: hex_bytes(WIRE, name) for name in OF_PYRO}
+    request = (wire_message.REQUEST, 1, 0, 1, CALL)
+    of_pyro5 = pyro5.Pyro5(serving=False).encode(*request, {"ABCD": b"zz"}, CHAIN)
+    of_pyro4 = pyro4.Pyro4(serving=False, key=b"secret").encode(*request, None, CHAIN)
+    assert documented.pop("pyro5-invoke") == b"".join(of_pyro5)
+    assert documented.pop("pyro4-invoke") == b"".join(of_pyro4)
+    failure = documented.pop("pyro4-failure")
+    assert failure[:24] == connect_failure(48, GARBAGE)[:24]
+    assert marshal_reader.read(failure[24:]) == GARBAGE
+    assert not documented
 
 
 # -------------------------------------------------------------------------------- serializers

@@ -1,15 +1,25 @@
-"""A conversation with a daemon: how it is opened as a proxy would, and why that does not work."""
+"""A conversation with a daemon: how it is opened as a proxy would, and why that does not work.
+
+As a proxy does, it begins in the native dialect, and again in the one that the daemon names when
+it refuses that. A server that is Pyro takes an introduction instead of a hello, for which the
+object ``Pyro.Daemon`` will do.
+"""
 
 from __future__ import annotations
 
 from time import monotonic
 
 from pyroipc.cli.diagnosis import certificates, strangers
-from pyroipc.cli.diagnosis.findings import NO_CONVERSATION, WRONG_HERE, told
+from pyroipc.cli.diagnosis.findings import NO_CALLS, NO_CONVERSATION, WRONG_HERE, told
 from pyroipc.client import connecting
+from pyroipc.client.proxy import Proxy
+from pyroipc.client.pyro import detection
+from pyroipc.client.pyro.introducing import introduce
 from pyroipc.errors import PyroError, SecurityError
+from pyroipc.protocol.calls import DAEMON_NAME
 from pyroipc.transports import descriptors, table
 from pyroipc.transports.trust import identify_peer
+from pyroipc.wire.dialect import NATIVE, PYRO4, SIGNATURES, VERSIONS, OtherDialectError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +74,24 @@ class _Attempt:
         self._step = "settings"
 
     def open(self, deadline: float) -> Session:
+        """Open a conversation, in the dialect of the daemon.
+
+        Raises:
+            PyroError: that did not work.
+        """
+        dialect = detection.chosen(None, self._settings)
+        if dialect != detection.AUTO:
+            return self._open(dialect, deadline)
+        before = len(self._findings.found)
+        try:
+            return self._open(NATIVE, deadline)
+        except OtherDialectError as refusal:
+            key = connecting.key_of(None, self._settings)
+            dialect = detection.learn(self._location, refusal, key)
+        del self._findings.found[before:]
+        return self._open(dialect, deadline)
+
+    def _open(self, dialect: str, deadline: float) -> Session:
         """Connect, put the coats on, and say hello.
 
         Raises:
@@ -77,18 +105,42 @@ class _Attempt:
         try:
             peer = identify_peer(raw)
             sock: Any = self._encrypted(raw, tls, deadline)
-            sock = self._signed(sock, key, deadline)
-            self._step = "hello"
-            session = connecting.open_session(sock, peer, settings, served=False)
+            if dialect == NATIVE:
+                sock = self._signed(sock, key, deadline)
+                self._step = "hello"
+            else:  # where each message is signed by itself, if that can be done at all
+                self._step = "hmac"
+            session = connecting.open_session(
+                sock, peer, settings, served=False, dialect=dialect, hmac_key=key
+            )
         except BaseException:
             descriptors.close(raw)
             raise
         try:
-            session.open(deadline)
+            self._greet(session, key, deadline)
         except BaseException:
             session.close()
             raise
         return session
+
+    def _greet(self, session: Session, key: bytes, deadline: float) -> None:
+        """Say hello, or introduce this end.
+
+        Raises:
+            PyroError: the daemon does not want to talk, or not in this way.
+        """
+        if session.dialect == NATIVE:
+            session.open(deadline)
+            return
+        proxy: Proxy[Any] = Proxy._pyro_over(session, DAEMON_NAME, self._settings)  # noqa: SLF001 - as spawn does
+        self._step = "serializers"
+        proxy._pyro_codec(session)  # noqa: SLF001 - complains about one that cannot be used
+        self._step = "hello"
+        introduce(proxy, session, DAEMON_NAME, deadline)  # type: ignore[arg-type]
+        if key:
+            self._findings.ok("hmac", "both ends have the same HMAC key", used=True)
+        else:
+            self._findings.ok("hmac", "not used: no HMAC_KEY is set here", used=False)
 
     def _encrypted(self, sock: Any, context: ssl.SSLContext | None, deadline: float) -> Any:
         self._step = "tls"
@@ -129,8 +181,9 @@ class _Attempt:
         from pyroipc.transports.coated import CoatedSocket
         from pyroipc.transports.seal import SealCoat
 
-        sealed = CoatedSocket(sock, SealCoat(key, server_side=False))
-        sealed.handshake(deadline)
+        unsealed = SIGNATURES[PYRO4]
+        sealed = CoatedSocket(sock, SealCoat(key, server_side=False, unsealed=unsealed))
+        connecting.seal(sealed, deadline)
         self._findings.ok("hmac", "both ends have the same HMAC key", used=True)
         return sealed
 
@@ -140,20 +193,40 @@ class _Attempt:
         if self._step == "settings":
             findings.fail_by("settings", WRONG_HERE, error)
             return
+        if self._step == "serializers":
+            findings.fail_by("serializers", NO_CALLS, error, "the setting is SERIALIZER")
+            return
         findings.fail_by(self._step, NO_CONVERSATION, error)
         if self._step == "tls" and isinstance(error, SecurityError):
             self._show_certificate(deadline)
         speaker = strangers.listen_to(self._location, self._settings, deadline)
+        is_pyro = speaker.name in VERSIONS
         advice = _PLAIN_WELCOME if speaker.name == "welcome" else speaker.advice
+        if is_pyro:
+            advice = self._advice_on_pyro(str(error))
         findings.fail(
             "protocol", NO_CONVERSATION, f"there is {speaker.text}", advice, speaker=speaker.name
         )
+        if not is_pyro:
+            findings.check_by_hand(
+                "have both ends the same version of pyroipc? pyroipc --version",
+                "are they set up alike? compare the output of pyroipc config --changed",
+            )
         findings.check_by_hand(
             "what do the logs of both ends say? PYRO_LOGLEVEL=DEBUG PYRO_LOGFILE={stderr}",
-            "have both ends the same version of pyroipc? pyroipc --version",
-            "are they set up alike? compare the output of pyroipc config --changed",
             f"what comes over the wire? {self._by_netcat()}",
         )
+
+    def _advice_on_pyro(self, text: str) -> str:
+        """Return what to do about a daemon of Pyro that could be called, were it not for this."""
+        settings = self._settings
+        if settings.DIALECT != detection.AUTO:
+            return f"the setting DIALECT says {settings.DIALECT}; auto: to find out"
+        if "hmac" in text.lower():
+            return "both ends need the same HMAC key (PYRO_HMAC_KEY), or none of them any"
+        if "serializer" in text:
+            return "choose one that the daemon accepts, with the setting SERIALIZER"
+        return "pyroipc speaks its protocol: its answer, or its log, tells what it minds"
 
     def _show_certificate(self, deadline: float) -> None:
         now = monotonic()

@@ -10,8 +10,7 @@ from pyroipc.client.proxy import Proxy
 from pyroipc.errors import DaemonError, PyroError, TimeoutError
 from pyroipc.protocol.calls import DAEMON_NAME
 from pyroipc.protocol.hello import LIBRARY
-from pyroipc.wire.message import PING
-from pyroipc.wire.native import encode_plain, plain_prefix
+from pyroipc.wire.dialect import NATIVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,37 +25,45 @@ if TYPE_CHECKING:
 _PINGS = 20
 _SHOWN_NAMES = 12
 _MOST_NAMES = 1000
-_PING = plain_prefix(PING, 0, 0)
 
 
 def compare(hello: Hello, session: Session, settings: Settings, findings: Findings) -> bool:
     """Note who the daemon is and what does not fit to this end; False: no call is possible."""
-    findings.ok(
-        "hello",
-        f"{hello.library} on {hello.python}, process {hello.pid}; native dialect, version "
-        f"{hello.protocol}",
-        library=hello.library,
-        python=hello.python,
-        protocol=hello.protocol,
-        pid=hello.pid,
-        features=sorted(hello.features)[:_MOST_NAMES],
-    )
-    if hello.library != LIBRARY:
-        findings.warn(
-            "hello",
-            f"the two ends are not of the same version: here it is {LIBRARY}",
-            "install the same version on both sides",
-        )
+    facts = {
+        "dialect": session.dialect,
+        "library": hello.library,
+        "python": hello.python,
+        "protocol": hello.protocol,
+        "pid": hello.pid,
+        "features": sorted(hello.features)[:_MOST_NAMES],
+    }
+    if session.dialect != NATIVE:
+        findings.ok("hello", f"{hello.library}; it does not say more about itself", **facts)
+    else:
+        text = f"{hello.library} on {hello.python}, process {hello.pid}"
+        text = f"{text}; native dialect, version {hello.protocol}"
+        findings.ok("hello", text, **facts)
+        if hello.library != LIBRARY:
+            findings.warn(
+                "hello",
+                f"the two ends are not of the same version: here it is {LIBRARY}",
+                "install the same version on both sides",
+            )
+    _note_trust(session, findings)
+    local_limit = settings.LOCAL_MAX_MESSAGE_SIZE if session.peer.trusted else 0
+    _compare_limits(hello, local_limit, settings, findings)
+    return _compare_serializers(hello, session, settings, findings)
+
+
+def _note_trust(session: Session, findings: Findings) -> None:
     peer = session.peer
     facts = {"trusted": peer.trusted, "reason": peer.reason, "uid": peer.uid, "pid": peer.pid}
-    if peer.trusted:
+    if not peer.trusted:
+        findings.ok("trust", f"{peer.reason}, so pickle and its like are refused", **facts)
+    elif "pickle" in session.codecs.accepted:
         findings.ok("trust", f"local and trusted: {peer.reason}; pickle is allowed", **facts)
     else:
-        findings.ok("trust", f"{peer.reason}, so pickle and its like are refused", **facts)
-    _compare_limits(
-        hello, settings.LOCAL_MAX_MESSAGE_SIZE if peer.trusted else 0, settings, findings
-    )
-    return _compare_serializers(hello, session, settings, findings)
+        findings.ok("trust", f"local and trusted: {peer.reason}", **facts)
 
 
 def _compare_limits(
@@ -80,15 +87,18 @@ def _compare_limits(
 def _compare_serializers(
     hello: Hello, session: Session, settings: Settings, findings: Findings
 ) -> bool:
-    ours = session.codecs.accepted
-    trusted = session.peer.trusted
-    name = settings.LOCAL_SERIALIZER if trusted else settings.SERIALIZER
-    setting = "LOCAL_SERIALIZER" if trusted else "SERIALIZER"
+    is_pyro = session.dialect != NATIVE
+    name = session.codecs.default(settings)
+    is_local = session.peer.trusted and not is_pyro
+    setting = "LOCAL_SERIALIZER" if is_local else "SERIALIZER"
     facts = {
         "used": name,
-        "here": sorted(ours),
-        "there": sorted(hello.serializers)[:_MOST_NAMES],
+        "here": sorted(session.codecs.accepted),
+        "there": [] if is_pyro else sorted(hello.serializers)[:_MOST_NAMES],
     }
+    if is_pyro:  # it has taken an introduction, and says nothing of others
+        findings.ok("serializers", f"{name} is used ({setting}), and the daemon takes it", **facts)
+        return True
     try:
         session.codecs.get(name)
     except PyroError as error:
@@ -109,7 +119,7 @@ def measure(session: Session, findings: Findings, connect_seconds: float, deadli
         for _ in range(_PINGS):
             begin = monotonic()
             number = session.next_id()
-            session.exchange(number, encode_plain(_PING, number, b""), deadline)
+            session.exchange(number, session.ping(number), deadline)
             times.append(monotonic() - begin)
     except TimeoutError:
         findings.fail(

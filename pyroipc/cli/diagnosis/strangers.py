@@ -17,6 +17,7 @@ from pyroipc.protocol.hello import Hello
 from pyroipc.transports import descriptors, table
 from pyroipc.transports.coat import native_goodbye
 from pyroipc.transports.seal import SIGNATURE as SEAL_SIGNATURE
+from pyroipc.wire.dialect import VERSIONS, named
 from pyroipc.wire.message import HELLO, KINDS, WELCOME
 from pyroipc.wire.native import SIGNATURE, encode_plain, plain_prefix
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from pyroipc.settings import Settings
 
 _PYRO = SIGNATURE[:4]
-_PYRO5, _PYRO4 = 502, 48
 _HTTP_REQUEST = b"HEAD / HTTP/1.0\r\n\r\n"
 _MOST_BYTES = 2048
 _QUIET_SECONDS = 0.2  # so long after its last byte the other end has said what it wanted to
@@ -156,10 +156,13 @@ def _recognise_pyro(head: bytes) -> Speaker:
             "hmac", "a daemon that wants an HMAC key", "set PYRO_HMAC_KEY on both sides"
         )
     version = int.from_bytes(head[4:6], "big")
-    name = {_PYRO5: "Pyro5", _PYRO4: "Pyro4"}.get(version, "another Pyro")
+    spoken = next((name for name, known in VERSIONS.items() if known == version), None)
+    text = f"a server of {named(version)}"
+    if spoken is not None:
+        return Speaker(spoken, text, "")
+    known = ", ".join(f"{number} ({name})" for name, number in VERSIONS.items())
     return Speaker(
-        name.lower().replace(" ", "-"),
-        f"a server of {name} (protocol version {version})",
-        "this version of pyroipc talks to its own kind only: run the daemon with pyroipc, or call "
-        f"it with {name if version in {_PYRO5, _PYRO4} else 'that Pyro'}",
+        "another-pyro",
+        text,
+        f"pyroipc speaks its own protocol and the versions {known}: install that version there",
     )

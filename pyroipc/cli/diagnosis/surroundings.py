@@ -14,6 +14,7 @@ from pyroipc.client.name_server import NameServerProxy
 from pyroipc.client.search import Search
 from pyroipc.errors import ConnectError, NamingError, PyroError
 from pyroipc.transports import addresses
+from pyroipc.wire.dialect import NATIVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +119,9 @@ def _by_address(settings: Settings, findings: Findings, deadline: float) -> Name
         findings.fail_by("settings", WRONG_HERE, error)
         return None
     uri = found._pyroUri  # noqa: SLF001 - Pyro's name
-    findings.ok("name server", f"one answers at {uri.location} ({where})", uri=str(uri))
+    library, dialect = _kind_of(found)
+    text = f"one answers at {uri.location} ({where}): {library}"
+    findings.ok("name server", text, uri=str(uri), library=library, dialect=dialect)
     return found
 
 
@@ -180,12 +183,22 @@ def _try_answers(
             findings.warn(step, text, _reason(error), uri=str(uri))
             found = found or None
             continue
-        findings.ok(step, f"a name server answers: {uri.location}", uri=str(uri))
+        library, dialect = _kind_of(proxy)
+        text = f"a name server answers: {uri.location}: {library}"
+        findings.ok(step, text, uri=str(uri), library=library, dialect=dialect)
         if found:
             proxy._pyroRelease()  # noqa: SLF001 - Pyro's name
         else:
             found = [proxy]
     return found
+
+
+def _kind_of(ns: NameServerProxy) -> tuple[str, str]:
+    """Return what a name server is, and the dialect that it speaks."""
+    session = ns._pyroConnection  # noqa: SLF001 - Pyro's name
+    if session is None or session.peer_hello is None:  # it has ended meanwhile
+        return "it has gone since", NATIVE
+    return session.peer_hello.library, session.dialect
 
 
 def _reason(error: PyroError) -> str:

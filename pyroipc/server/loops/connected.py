@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections import deque
 
+from pyroipc.client.conversation import BREAKING
 from pyroipc.context import running
-from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
+from pyroipc.errors import ProtocolError, SecurityError, TimeoutError
 from pyroipc.server.loops.relay import Relay
 from pyroipc.server.loops.runner import UNUSUAL, Runner
 from pyroipc.transports.stream import WokenError
+from pyroipc.wire.dialect import OtherDialectError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class ConnectedLoop(Runner, Relay):
 
         Raises:
             ProtocolError: the peer broke the rules of the protocol.
+            SecurityError: it signs its messages, as a Pyro4 with a key does.
         """
         try:
             self.relay(condition)
@@ -71,8 +74,8 @@ class ConnectedLoop(Runner, Relay):
             running.set(None)
             if self._error is None:
                 self._finish_calls()
-        if isinstance(self._error, ProtocolError):
-            raise self._error
+        if isinstance(self._error, ProtocolError | SecurityError):
+            raise self._error  # of OtherDialectError, too: somebody else goes on
 
     def stop(self) -> None:
         """Make :meth:`run` return as soon as its thread is not in a method; any thread."""
@@ -123,8 +126,9 @@ class ConnectedLoop(Runner, Relay):
                     break
         except (WokenError, TimeoutError):
             return None
-        except (ConnectionClosedError, ProtocolError) as error:
-            self._error = session.broken(error)
+        except BREAKING as error:
+            foreign = isinstance(error, OtherDialectError) and session.peer_hello is None
+            self._error = error if foreign else session.broken(error)
             self._stopping = True
             self._ring()  # a thread that stands by may sleep
             return None

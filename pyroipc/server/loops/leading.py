@@ -16,7 +16,7 @@ from itertools import repeat
 from time import monotonic
 
 from pyroipc.client.exchange import NO_WAIT
-from pyroipc.errors import DrainingError
+from pyroipc.errors import DrainingError, PyroError
 from pyroipc.server.loops.doors import Doors, Waker
 from pyroipc.server.loops.overload import Postponed, Watchlist, refuse
 from pyroipc.server.loops.relay import Relay
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from pyroipc.server.loops.overload import Times
     from pyroipc.server.loops.visitor import Visitor
+    from pyroipc.wire.dialect import OtherDialectError
     from pyroipc.wire.message import Message
 
     Job: TypeAlias = tuple[Visitor | None, Message | None]
@@ -216,8 +217,12 @@ class Leading(Relay):
     def _take(self, visitor: Visitor, message: Message | None) -> Job | None:
         """Say what is to be done with what a client says; None: nothing."""
         if message is None:
+            if visitor.foreign is not None:
+                self._translate(visitor, visitor.foreign)
             if visitor.has_ended:
                 return self._let_end(visitor)
+            if visitor.has_more and visitor.is_read:  # no request, but so much else
+                self._more.append(visitor)
             return None
         self._turns += 1
         if visitor.has_more:
@@ -231,6 +236,23 @@ class Leading(Relay):
             self._postponed.add(visitor, message, monotonic())
             return None
         return visitor, message
+
+    def _translate(self, visitor: Visitor, error: OtherDialectError) -> None:
+        """Have somebody who speaks the dialect of a client take the place of who does not."""
+        owner: Any = visitor.owner
+        try:
+            successor = owner.translate(visitor, error)
+        except PyroError as refusal:
+            visitor.turn_away(refusal)
+            return
+        visitor.has_ended = True  # the connection is no longer its own
+        with self._lock:
+            self.visitors[visitor.fd] = successor
+            successor.watched = visitor.watched
+        if self._alone is visitor:
+            self._alone = None
+        self._watchlist.add(successor)
+        self._ready.append(successor)
 
     def _let_end(self, visitor: Visitor) -> Job | None:
         """See to it that what a client had is let go, by a thread that may run calls."""
@@ -251,7 +273,7 @@ class Leading(Relay):
                 and (spin.on or spin.try_again())
             ):
                 message = alone.step(self._scratch, spin)
-                if message is not None:
+                if message is not None or alone.foreign is not None or alone.has_more:
                     return self._take(alone, message)
             self._alone = None
             if alone.has_ended:

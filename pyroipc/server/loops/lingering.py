@@ -16,9 +16,11 @@ from pyroipc.server.loops.stream import Stream
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Any, TypeVar
 
     from pyroipc.settings import Settings
+
+    S = TypeVar("S", bound=Stream)
 
 __all__ = ["Lingering"]
 
@@ -41,9 +43,9 @@ class Lingering:
         self._is_closed = False
         self._pid = 0  # of the process in which the thread runs; 0: there is none
 
-    def make(self, iterator: Iterator[Any]) -> Stream:
+    def make(self, iterator: Iterator[Any], kind: type[S] = Stream) -> S:  # type: ignore[assignment]
         """Make a stream of an iterator that a method has returned."""
-        stream = Stream(iterator, self._lifetime_seconds, detailed=self._detailed)
+        stream = kind(iterator, self._lifetime_seconds, detailed=self._detailed)
         self._made[stream.token] = stream
         if stream.expires is not None:
             with self._changed:
@@ -74,6 +76,23 @@ class Lingering:
             stream.close()
             raise
         return stream
+
+    def adopt(self, token: object, kind: type[S]) -> S | None:
+        """Return a stream of another connection, as it is; None: there is none of this kind.
+
+        The other connection may have ended, and the stream waits; or it goes on.
+        """
+        waits = self._waiting.get(str(token))
+        if waits is None:
+            made = self._made.get(str(token))
+            return made if isinstance(made, kind) and not (made.over or made.closed) else None
+        if not isinstance(waits[1], kind):
+            return None
+        try:
+            stream = self._take(str(token))
+        except PyroError:
+            return None
+        return stream if isinstance(stream, kind) else None
 
     def end(self, token: str) -> None:
         """Close a stream that waits; an unknown one is ignored."""

@@ -16,7 +16,6 @@ from collections import deque
 
 from pyroipc.context import running
 from pyroipc.errors import DeadlockError, MessageTooLargeError
-from pyroipc.protocol.calls import refusal
 from pyroipc.wire.message import CREDIT, ONEWAY, REQUEST, STREAM, Message
 
 TYPE_CHECKING = False
@@ -185,7 +184,7 @@ class Runner:
             try:
                 self.session.check_size(answer)
             except MessageTooLargeError as error:
-                answer = refusal(message.request_id, error)
+                answer = self.session.codecs.refusal(message, error)
             self.session.answer(answer)
             if self._handler.is_refused:
                 self.session.dismiss("the handshake was refused")
@@ -210,7 +209,7 @@ class Runner:
             self.execute(message, nested=True)
         except BaseException as error:  # of a signal handler, such as that of Ctrl-C
             # If the answer has gone out already, the peer drops this one.
-            self.session.answer(refusal(message.request_id, error))
+            self.session.answer(self.session.codecs.refusal(message, error))
             raise
         finally:
             running.set(outer)
@@ -240,7 +239,7 @@ class Runner:
         error = self._circles.error_for(message)
         if error is None:
             return False
-        self.session.send(refusal(message.request_id, error))
+        self.session.send(self.session.codecs.refusal(message, error))
         return True
 
     def run_oneway(self) -> None:

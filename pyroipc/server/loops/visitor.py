@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from pyroipc.client.conversation import BREAKING
 from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
-from pyroipc.protocol.calls import refusal
 from pyroipc.server.loops.backlog import Backlog
 from pyroipc.server.loops.runner import UNUSUAL, Runner
 from pyroipc.transports.readiness import READ, WRITE
 from pyroipc.transports.stream import MSG_DONTWAIT
+from pyroipc.wire.dialect import NATIVE, OtherDialectError
 from pyroipc.wire.message import ONEWAY, REQUEST
 from pyroipc.wire.native import LongMessage
 
@@ -68,6 +68,8 @@ _AHEAD_MAX = 8
 """So many answers may wait behind a long one, and then nothing more is read."""
 _CHUNKS_MAX = 8
 """So many chunks of a long answer are sent, and then it is somebody else's turn."""
+_TURN_NOTES = 64
+"""So much is heard from a client about its streams, and then others are listened to."""
 _DISCARD_BYTES = 64 << 10
 _DISCARDS_MAX = 16
 
@@ -92,6 +94,7 @@ class Visitor(Runner):
         "came_at",
         "error",
         "fd",
+        "foreign",
         "has_ended",
         "has_more",
         "is_looked_after",
@@ -146,6 +149,8 @@ class Visitor(Runner):
         self.has_ended = False
         self.error: PyroError | None = None
         """Why it is gone."""
+        self.foreign: OtherDialectError | None = None
+        """What it has turned out to speak; then somebody who does takes its place."""
 
     @property
     def is_admitted(self) -> bool:
@@ -184,10 +189,12 @@ class Visitor(Runner):
             if spin is not None and not self._look(spin):
                 return None
             message = session.receive_request_now()
+            patience = _TURN_NOTES
             while message is not None and message.flags & UNUSUAL and not self._admit(message):
-                message = session.receive_request_now()
+                patience -= 1
+                message = session.receive_request_now() if patience else None
         except Exception as error:  # noqa: BLE001 - a mistake of ours costs one client, not all
-            self._fail(error if isinstance(error, BREAKING) else _odd(error))
+            self._note_error(error)
             return None
         finally:
             if held:
@@ -201,6 +208,15 @@ class Visitor(Runner):
         if message is None:
             self._note_silence()
         return message
+
+    def _note_error(self, error: Exception) -> None:
+        """Take note of why nothing more can be received, or not in this dialect."""
+        session = self.session
+        may_speak_another = session.dialect == NATIVE and session.peer_hello is None
+        if may_speak_another and isinstance(error, OtherDialectError):
+            self.foreign = error
+        else:
+            self._fail(error if isinstance(error, BREAKING) else _odd(error))
 
     def _note_silence(self) -> None:
         """Take note that there is no request: the client has left, or waits for something."""
@@ -374,7 +390,7 @@ class Visitor(Runner):
     def refuse(self, message: Message, error: PyroError) -> None:
         """Answer a request with an error: it was not begun."""
         if message.kind == REQUEST and not message.flags & ONEWAY:
-            self.session.answer(refusal(message.request_id, error))
+            self.session.answer(self.session.codecs.refusal(message, error))
 
     def dismiss(self, reason: str, *, busy: bool = False) -> None:
         """Say goodbye, without waiting for the client to hear it.
@@ -420,6 +436,11 @@ class Visitor(Runner):
         finally:
             for lock in locks:
                 lock.release()
+
+    def turn_away(self, error: PyroError) -> None:
+        """End the connection of a client that is not let in, and tell it why."""
+        self.foreign = None
+        self._fail(error)
 
     def give_up(self, error: OSError) -> None:
         """End the connection because this machine cannot serve it."""

@@ -17,6 +17,7 @@ class Gone:
 
     has_ended = True
     has_more = False
+    foreign = None
     watched = 0
 
     def __init__(self, sock):

@@ -161,12 +161,18 @@ def test_serve_prints_what_pyro_prints_and_serves():
 def test_serve_simple_makes_a_daemon_and_can_be_silent():
     finished = run_python(
         """
-        import os, signal, threading
+        import os, signal, threading, time
         import pyroipc
 
         class Thing: pass
 
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        def end():
+            while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                time.sleep(0.01)
+            time.sleep(0.1)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=end).start()
         pyroipc.Daemon.serveSimple({Thing: None}, "127.0.0.1", verbose=False)
         print("over")
         """

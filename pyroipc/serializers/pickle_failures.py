@@ -1,9 +1,12 @@
-"""Which part of a value cannot be pickled: the path to it, looked for after it has failed."""
+"""Why a value cannot be pickled, and which part of it is at fault; why bytes cannot be loaded.
+
+Imported when something has failed: a process for which all goes well does without.
+"""
 
 from __future__ import annotations
 
 from pyroipc.errors import SerializeError
-from pyroipc.serializers.pickle_references import FAILURES, PLAIN, Call
+from pyroipc.serializers.base import CallParts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,8 +15,11 @@ if TYPE_CHECKING:
 
     from pyroipc.serializers.base import Serializer
 
-__all__ = ["cannot_dump", "cannot_load"]
+__all__ = ["FAILURES", "cannot_dump", "cannot_load"]
 
+# What user code inside of a (un)pickling may raise. A KeyboardInterrupt is somebody's Ctrl-C.
+FAILURES = (Exception, SystemExit, GeneratorExit)
+_PLAIN = frozenset({bytes, bytearray, str, int, float, bool, type(None), complex})
 _MAX_ATTEMPTS = 200  # picklings in search of the part that cannot be sent
 _MAX_STEPS = 8  # steps of the path to it
 
@@ -35,7 +41,7 @@ def cannot_dump(
     too_deep = isinstance(failure, RecursionError) or isinstance(failure.__cause__, RecursionError)
     path, culprit = "", value
     if not isinstance(failure, MemoryError):
-        path, culprit = _find_culprit(value, dumps, 1 if too_deep else _MAX_STEPS)
+        path, culprit = _culprit_of(value, dumps, 1 if too_deep else _MAX_STEPS)
     if too_deep:
         reason, advice = "it is nested too deeply", "send a flatter structure"
     else:
@@ -51,7 +57,7 @@ def cannot_dump(
     ) from failure
 
 
-def _find_culprit(
+def _culprit_of(
     value: object, dumps: Callable[[object], bytes], max_steps: int
 ) -> tuple[str, object]:
     """Follow the first part that cannot be pickled, as far down as parts have names."""
@@ -74,7 +80,7 @@ def _find_culprit(
 
 
 def _parts_of(value: object) -> Iterable[tuple[str, object]]:
-    if isinstance(value, Call):
+    if isinstance(value, CallParts):
         args = [(f"argument {index}", part) for index, part in enumerate(value[2])]
         kwargs = [(f"argument {name!r}", part) for name, part in (value[3] or {}).items()]
         return args + kwargs
@@ -82,20 +88,12 @@ def _parts_of(value: object) -> Iterable[tuple[str, object]]:
         return [(f"[{index}]", part) for index, part in enumerate(value[:_MAX_ATTEMPTS])]
     if isinstance(value, dict):
         return [
-            (f"[{key!r}]" if type(key) in PLAIN else "[...]", part) for key, part in value.items()
+            (f"[{key!r}]" if type(key) in _PLAIN else "[...]", part) for key, part in value.items()
         ]
     attributes = getattr(value, "__dict__", None)
     if isinstance(attributes, dict):
         return [(f".{key}", part) for key, part in attributes.items()]
     return ()
-
-
-def _text_of(failure: BaseException) -> str:
-    """Return the text of an exception, whose class may have a strange ``__str__``."""
-    try:
-        return str(failure)
-    except FAILURES:
-        return "(its text cannot be had)"
 
 
 def cannot_load(name: str, failure: BaseException) -> NoReturn:
@@ -115,3 +113,10 @@ def cannot_load(name: str, failure: BaseException) -> NoReturn:
     else:
         advice = ""
     raise SerializeError(f"cannot load what came as {name}: {reason}{advice}") from failure
+
+
+def _text_of(failure: BaseException) -> str:
+    try:
+        return str(failure)
+    except FAILURES:
+        return "(its text cannot be had)"

@@ -1,0 +1,1 @@
+"""Calling peers that are Pyro4 or Pyro5."""

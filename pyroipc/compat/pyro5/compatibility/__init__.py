@@ -1,0 +1,1 @@
+"""``Pyro5.compatibility``: what helped programs for Pyro4 on their way to Pyro5."""

@@ -1,0 +1,1 @@
+"""``Pyro5.utils``: an echo server and a gateway for HTTP, as modules to be run."""

@@ -1,0 +1,1 @@
+"""Serving peers that are Pyro4 or Pyro5."""
