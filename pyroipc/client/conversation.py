@@ -195,10 +195,7 @@ class Conversation:
             ConnectionClosedError: the stream broke.
             TimeoutError: the deadline passed while the peer did not read.
         """
-        if isinstance(data, LongMessage):
-            self.freight.send(self, data, deadline)
-        else:
-            self.freight.send_between(self, (data,) if isinstance(data, bytes) else data, deadline)
+        self.freight.send(self, data, deadline)
 
     def check_size(self, data: Encoded) -> None:
         """Refuse to send a message that is over the limit of one of the two ends.
@@ -463,7 +460,7 @@ class Conversation:
         """Send what nobody waits for, if that can be done at once."""
         if self.sending.acquire(timeout=_LAST_WORD_SECONDS):
             try:
-                parts = [data] if isinstance(data, bytes) else [*data]
+                parts = (data,) if isinstance(data, bytes) else [*data]
                 self.channel.send_parts(parts, monotonic())
             except (ConnectionClosedError, TimeoutError, SecurityError):
                 pass

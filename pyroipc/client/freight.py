@@ -18,14 +18,15 @@ from time import monotonic
 from pyroipc.client import janitor
 from pyroipc.errors import CommunicationError, ConnectionClosedError, TimeoutError
 from pyroipc.wire.message import REQUEST
+from pyroipc.wire.native import LongMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyroipc.client.conversation import Conversation
+    from pyroipc.protocol.calls import Encoded
     from pyroipc.wire.message import Buffer
-    from pyroipc.wire.native import LongMessage
 
 __all__ = ["Freight"]
 
@@ -52,7 +53,7 @@ class Freight:
         self.taken_back: set[int] = set()
         """The ids of requests that were broken off: no answer comes."""
 
-    def send_between(
+    def _send_between(
         self, conversation: Conversation, parts: Sequence[Buffer], deadline: float | None
     ) -> None:
         """Send something else, between the chunks of a long message if one is under way.
@@ -75,10 +76,23 @@ class Freight:
         except RuntimeError:
             pass  # it has rung already
 
-    def send(
+    def send(self, conversation: Conversation, data: Encoded, deadline: float | None) -> None:
+        """Send a message; any thread.
+
+        Raises:
+            ConnectionClosedError: the stream broke.
+            TimeoutError: the deadline passed; if it is a long request, it was taken back.
+        """
+        if isinstance(data, LongMessage):
+            self._send_long(conversation, data, deadline)
+        else:
+            parts = (data,) if isinstance(data, bytes) else data
+            self._send_between(conversation, parts, deadline)
+
+    def _send_long(
         self, conversation: Conversation, message: LongMessage, deadline: float | None
     ) -> None:
-        """Send a long message; any thread.
+        """Send a long message, chunk by chunk.
 
         Raises:
             ConnectionClosedError: the stream broke.

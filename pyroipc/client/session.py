@@ -142,7 +142,7 @@ class Session(Exchange):
             message = self.arrived
             if message is None:
                 turns += 1
-                if turns > _TURNS and decoder.is_filling and not self._has_pending():
+                if turns > _TURNS and decoder.filling is not None and not self._has_pending():
                     return None  # of a long message; others want to be served, too
                 if not (decoder.buffered or decoder.received or self.channel.receive_now()):
                     return None

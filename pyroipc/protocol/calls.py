@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pyroipc.wire.native import LongMessage
 
     Encoded: TypeAlias = bytes | list[Buffer] | LongMessage
-    Payload: TypeAlias = Buffer | Parts
+    Payload: TypeAlias = Any  # bytes of any kind, or Parts
     Places: TypeAlias = dict[int, bytes | BaseException]
     BatchParts: TypeAlias = tuple[list[Any], Places, Places]
 
@@ -146,7 +146,7 @@ class CallCodec:
         if isinstance(payload, Parts):
             inner, buffers, forms = payload.payload, payload.buffers, payload.forms
         else:
-            inner, buffers, forms = payload, [], b""  # type: ignore[assignment] # of any buffer
+            inner, buffers, forms = payload, [], b""
         if len(inner) > CHUNK_BYTES and self._puts_apart:
             buffers, forms = [memoryview(inner), *buffers], bytes([PAYLOAD]) + forms
             inner = b""

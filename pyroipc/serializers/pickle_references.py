@@ -32,7 +32,8 @@ FAILURES = (Exception, SystemExit, GeneratorExit)
 
 PLAIN = frozenset({bytes, bytearray, str, int, float, bool, type(None), complex})
 """Types of values that hold no others."""
-MAIN = b"_main__"  # the end of both names in MAIN_MODULES; a search runs at about 2.5 GB/s
+MAIN = b"_main__"
+"""The end of both names in MAIN_MODULES; a search runs at about 2.5 GB/s."""
 _SMALL = 64  # items that are worth to be looked at one by one
 
 

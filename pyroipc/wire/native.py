@@ -53,11 +53,18 @@ from pyroipc.wire.native_encoder import (
     JOIN_BYTES,
     encode,
     encode_plain,
+    join,
     pack_header,
     plain_prefix,
 )
-from pyroipc.wire.native_layout import HEADER, HEADER_BYTES, NATIVE, SIGNATURE, VERSION
-from pyroipc.wire.native_layout import Layout as NativeLayout
+from pyroipc.wire.native_layout import (
+    HEADER,
+    HEADER_BYTES,
+    NATIVE,
+    SIGNATURE,
+    VERSION,
+    Layout,
+)
 
 __all__ = [
     "HEADER_BYTES",
@@ -78,7 +85,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyroipc.wire.dialect import Dialect, Layout
+    from pyroipc.wire.dialect import Dialect
+    from pyroipc.wire.dialect import Layout as AnyLayout
     from pyroipc.wire.native_bulk import Land, Place
 
 SCRATCH_BYTES = 64 << 10
@@ -125,7 +133,6 @@ class Decoder:
         "_land",
         "_large",
         "_limits",
-        "_open",
         "_plain_bytes",
         "_scratch",
         "_start",
@@ -133,6 +140,7 @@ class Decoder:
         "buffered",
         "dialect",
         "end",
+        "filling",
         "received",
         "scratch",
     )
@@ -157,7 +165,8 @@ class Decoder:
         # together, or none while they are still in the scratch.
         self._large: memoryview | None = None
         self._total = 0  # the size of that message; 0: it is data
-        self._open: Assembly | None = None  # the message that waits for its data
+        self.filling: Assembly | None = None
+        """The message that waits for its data."""
         self._data_bytes = 0  # missing of the frame of data that has begun
         self._land = land
         self._allocate = allocate
@@ -192,12 +201,7 @@ class Decoder:
     @property
     def in_message(self) -> bool:
         """True if a part of a message has arrived; an end of the stream now cuts it off."""
-        return self.end > self._start or self._open is not None
-
-    @property
-    def is_filling(self) -> bool:
-        """Whether a message waits for its data."""
-        return self._open is not None
+        return self.end > self._start or self.filling is not None
 
     def get_buffer(self) -> memoryview:
         """Lend the memory into which the next bytes are to be received; never empty."""
@@ -310,7 +314,7 @@ class Decoder:
         if available < header_bytes:
             return None
         layout = dialect.layout(head, self._limits)
-        if isinstance(layout, NativeLayout) and layout.kind == DATA:
+        if isinstance(layout, Layout) and layout.kind == DATA:
             return self._begin_data(layout)
         if available < layout.table_stop:
             return None
@@ -333,21 +337,21 @@ class Decoder:
             self.buffered = True
         if opened is None:
             return message
-        self._open = opened
+        self.filling = opened
         self._total = 0
         self._large = None if opened.at[2] else _NO_BYTES
         return self._go_on()
 
-    def _opened(self, layout: Layout, message: Message) -> Assembly | None:
-        """Return what waits for the data of a message; None if it has none, as in Pyro's dialects.
+    def _opened(self, layout: AnyLayout, message: Message) -> Assembly | None:
+        """Return what waits for the data of a message; None if it has none.
 
         Raises:
             ProtocolError: another one waits.
         """
-        if not isinstance(layout, NativeLayout) or not layout.buffers:
+        if not isinstance(layout, Layout) or not layout.buffers:
             return None
         assert isinstance(message, FullMessage)
-        if self._open is not None:
+        if self.filling is not None:
             raise ProtocolError("two messages with out-of-band buffers at once")
         return Assembly(message, layout.buffer_sizes, layout.forms, self._land)
 
@@ -363,7 +367,7 @@ class Decoder:
         Raises:
             ProtocolError: no message waits for them.
         """
-        opened = self._open
+        opened = self.filling
         if opened is None or opened.message.request_id != layout.request_id:
             raise ProtocolError("data, and no message of this id waits for them")
         if layout.payload_bytes > opened.at[2]:
@@ -377,7 +381,7 @@ class Decoder:
         if not start:
             self.end = 0
         if given_up:
-            self._open = None
+            self.filling = None
         else:
             self._data_bytes = layout.payload_bytes
             self._total = 0
@@ -386,7 +390,7 @@ class Decoder:
 
     def _decode_data(self) -> Message | None:
         """Put data where they belong; None if more are needed."""
-        opened = self._open
+        opened = self.filling
         assert opened is not None
         # The memory itself is in no variable here: when it is given out, nobody has a view of it.
         if self._large:
@@ -402,7 +406,7 @@ class Decoder:
         # No call from here to the return: a signal handler could raise there.
         self._large = None
         if message is not None:
-            self._open = None
+            self.filling = None
             self.buffered = True
             return message
         return self._go_on()
@@ -481,7 +485,7 @@ class Decoder:
         self._large = None
         if opened is None:
             return message
-        self._open = opened
+        self.filling = opened
         self._large = None if opened.at[2] else _NO_BYTES
         return self._go_on()
 
@@ -492,4 +496,4 @@ class Decoder:
         # So that nothing is taken for the begin of a message any more.
         self._total = HEADER_BYTES
         self._large = _NO_BYTES
-        self._open = None
+        self.filling = None

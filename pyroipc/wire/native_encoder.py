@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyroipc.wire.message import Buffer, Message
 
-JOIN_BYTES = 60 << 10
+JOIN_BYTES = 16 << 10
 """Up to here header and payload are joined into one piece; beyond, joining costs more than a
 second entry in the list given to sendmsg (measured by CPython's multiprocessing as well)."""
 

@@ -272,9 +272,9 @@ def test_the_sender_is_killed():
             raw.send(b"".join(long.chunk(1))[:500_000])
             visitors = served.daemon._service.visitors
             (visitor,) = visitors.values()
-            wait_until(lambda: visitor.session.decoder.is_filling, "a part has arrived")
+            wait_until(lambda: visitor.session.decoder.filling is not None, "a part has arrived")
         wait_until(lambda: not visitors, "it is gone")
-        wait_until(lambda: not visitor.session.decoder.is_filling, "its memory was given back")
+        wait_until(lambda: visitor.session.decoder.filling is None, "its memory was given back")
         with served.proxy("thing") as proxy:
             assert proxy.echo(1) == 1
 
@@ -298,11 +298,11 @@ def test_a_caller_whose_answer_ends_in_the_middle():
         )  # fmt: skip
         slow.send(b"".join(encode(answer).chunk(0)))
         decoder = proxy._pyroConnection.decoder
-        wait_until(lambda: decoder.is_filling, "a part has arrived")
+        wait_until(lambda: decoder.filling is not None, "a part has arrived")
         far.close()
         with pytest.raises(ConnectionClosedError, match="in the middle of a message"):
             call.result()
-        assert not decoder.is_filling, "its memory was given back"
+        assert decoder.filling is None, "its memory was given back"
 
 
 def test_a_message_that_claims_too_much():
