@@ -68,6 +68,7 @@ _REFUSALS: Mapping[str, type[PyroError]] = {
 _LEFT = "left"  # how the payload of a goodbye begins: what was begun was answered
 _BUSY = "busy"  # something that was begun will never be answered
 
+
 _making = threading.Lock()  # of locks
 
 
@@ -241,9 +242,11 @@ class Conversation:
         greeting = self._greeting_lock()
         held = False
         try:
-            seconds = -1.0
-            if deadline is not None:
-                seconds = min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)
+            seconds = (
+                -1
+                if deadline is None
+                else min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)
+            )
             for held in map(greeting.acquire, (True,), (seconds,)):  # noqa: B007
                 break
             if not held:
@@ -365,8 +368,9 @@ class Conversation:
         try:
             hello = Hello.decode(message.payload)
         except VersionMismatchError as error:
-            why = b"version: " + str(error).encode()
-            self.send(encode_plain(_REFUSED, message.request_id, why))
+            self.send(
+                encode_plain(_REFUSED, message.request_id, b"version: " + str(error).encode())
+            )
             return
         before = self.peer_hello
         # Two hellos may cross; one of another end of the stream begins anew.

@@ -66,7 +66,6 @@ if TYPE_CHECKING:
 __all__ = ["CloudpickleSerializer", "DillSerializer", "PickleSerializer"]
 
 _LARGE = 1 << 20  # above this, plain byte strings and texts are left out of the search
-_may_name_main = may_name_main
 _STRANGER = PeerImage()
 _NO_TYPES: frozenset[type] = frozenset()
 

@@ -53,7 +53,6 @@ from pyroipc.wire.native_encoder import (
     JOIN_BYTES,
     encode,
     encode_plain,
-    join,
     pack_header,
     plain_prefix,
 )
@@ -195,7 +194,7 @@ class Decoder:
         self.dialect = dialect
         self.limits = self._limits
         self._error = None
-        self._open = None
+        self.filling = None
         self.buffered = self.end > self._start
 
     @property
@@ -361,7 +360,7 @@ class Decoder:
             return self._decode_data()
         return self._decode_scratch() if self.end else None
 
-    def _begin_data(self, layout: NativeLayout) -> Message | None:
+    def _begin_data(self, layout: Layout) -> Message | None:
         """Take in the header of a frame of data.
 
         Raises:
