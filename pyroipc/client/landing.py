@@ -13,6 +13,7 @@ buffer has arrived, pages of the system serve that cost nothing before they are 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -199,12 +200,17 @@ class _Pool:
 
     A block that nobody else refers to is free: no view of it is left. What is still in use when
     the pool forgets it belongs to its users alone, and goes with the last of them.
+
+    It forgets all a second after it was last of use. In a process that has threads the janitor
+    sees to that. One that has none is given none, because it may want to fork: there the
+    collector's next run does it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._blocks: list[mmap.mmap] = []
         self._used_at = 0.0
+        self._is_watched = False  # by the janitor
 
     def take(self, n_bytes: int) -> mmap.mmap:
         """Return memory of this size or a little more.
@@ -238,18 +244,38 @@ class _Pool:
             return
         while blocks and sum(map(len, blocks)) + len(block) > POOL_BYTES:
             del blocks[0]
-        if not blocks:
+        if threading.active_count() == 1:
+            if _on_collection not in gc.callbacks:
+                gc.callbacks.append(_on_collection)
+        elif not self._is_watched:
+            self._is_watched = True
             janitor.start()
-            janitor.later_on(IDLE_SECONDS, self._tidy)
+            janitor.later_on(IDLE_SECONDS, self._watch)
         blocks.append(block)
 
-    def _tidy(self) -> None:
-        """Forget all blocks, if none was used for a while."""
+    def _watch(self) -> None:
         with self._lock:
             if monotonic() - self._used_at >= IDLE_SECONDS:
                 self._blocks.clear()
-            elif self._blocks:
-                janitor.later_on(IDLE_SECONDS, self._tidy)
+                self._is_watched = False
+            else:
+                janitor.later_on(IDLE_SECONDS, self._watch)
+
+    def tidy(self) -> None:
+        """Forget all blocks if none was used for a while; may be called at any moment."""
+        if (
+            self._blocks
+            and monotonic() - self._used_at >= IDLE_SECONDS
+            and self._lock.acquire(blocking=False)
+        ):
+            try:
+                self._blocks.clear()
+            finally:
+                self._lock.release()
+
+
+def _on_collection(phase: str, facts: object) -> None:
+    _pool.tidy()
 
 
 def _advise(block: mmap.mmap) -> None:
