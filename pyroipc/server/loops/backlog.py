@@ -17,22 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["Backlog"]
 
 
-class Backlog:
-    """Messages that wait to be sent; any thread may add some, and one at a time takes some."""
+class Backlog(list["Encoded"]):
+    """Messages that wait to be sent; any thread may add some, and one at a time takes some.
 
-    __slots__ = ("_long", "_next", "_waiting")
+    A long message that is under way stays the first one until all of it was taken. It is a list,
+    so that each call can look whether there is something without another frame.
+    """
+
+    __slots__ = ("_long", "_next")
 
     def __init__(self) -> None:
-        self._waiting: list[Encoded] = []
+        super().__init__()
         self._long: LongMessage | None = None  # that is under way
         self._next = 0  # the number of its next chunk
-
-    def __len__(self) -> int:
-        """Return how many messages wait, without the one that is under way."""
-        return len(self._waiting)
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting) or self._long is not None
 
     @property
     def is_long(self) -> bool:
@@ -42,11 +39,11 @@ class Backlog:
     def append(self, data: Encoded) -> None:
         """Add a message, if it is one: an answer may also be nothing."""
         if data:
-            self._waiting.append(data)
+            super().append(data)
 
     def clear(self) -> None:
         """Forget all."""
-        self._waiting.clear()
+        super().clear()
         self._long = None
 
     def take(self) -> list[Buffer]:
@@ -62,21 +59,20 @@ class Backlog:
                 self._next += 1
             else:
                 self._long = None  # what has waited for its end may go now
+                del self[0]
         return parts
 
     def _take_small(self, parts: list[Buffer]) -> None:
-        waiting = self._waiting
-        tied = set() if self._long is None else {self._long.request_id}
-        place = 0
-        while place < len(waiting):
-            data = waiting[place]
+        long = self._long
+        tied = set() if long is None else {long.request_id}
+        place = 0 if long is None else 1
+        while place < len(self):
+            data = self[place]
             if isinstance(data, LongMessage):
-                if self._long is None:
+                if self._long is None:  # and so it is the first
                     self._long, self._next = data, 0
-                    del waiting[place]
-                else:
-                    place += 1
                 tied.add(data.request_id)
+                place += 1
                 continue
             if tied:  # and so it is of the native dialect
                 kind, request_id = _facts(data)
@@ -84,7 +80,7 @@ class Backlog:
                     tied.add(request_id)
                     place += 1
                     continue
-            del waiting[place]
+            del self[place]
             parts += (data,) if isinstance(data, bytes) else data
 
 
