@@ -23,6 +23,8 @@ from pyroipc.wire.message import (
     Limits,
 )
 from pyroipc.wire.native import HEADER_BYTES, SIGNATURE, Decoder, encode
+from pyroipc.wire.pyro4 import Pyro4
+from pyroipc.wire.pyro5 import Pyro5
 from tests.support.messages import (
     bytewise,
     facts_of,
@@ -277,3 +279,23 @@ def interrupted_once(pieces, moment, expected):
                 found.append(facts_of(message))
     assert found == expected, moment
     return count >= moment
+
+
+@pytest.mark.parametrize("dialect", [Pyro5(serving=True), Pyro4(serving=True)])
+def test_other_dialects_know_no_buffers(dialect):
+    message = FullMessage(REQUEST, 1, 0, 7, b"call", buffers=[b"12345"])
+    for bytes_of_ours in (b"".join(encode(message)), header(DATA, 7, 5) + b"12345"):
+        decoder = Decoder(ROOMY)
+        decoder.speak(dialect)
+        with pytest.raises(ProtocolError):
+            feed(decoder, [bytes_of_ours])
+        assert decoder.filling is None
+
+
+def test_a_message_that_waits_for_its_data_ends_with_its_dialect():
+    decoder = Decoder(ROOMY)
+    write(decoder, header(REQUEST, 7, 0, n_buffers=1) + struct.pack(">Q", 5))
+    assert decoder.advance() is None
+    assert decoder.in_message
+    decoder.speak(Pyro5(serving=True))
+    assert not decoder.in_message

@@ -49,18 +49,24 @@ class Backlog(list["Encoded"]):
     def take(self) -> list[Buffer]:
         """Take away what is to be sent next: what is small, and one chunk of what is long."""
         parts: list[Buffer] = []
-        while not parts and self:
-            self._take_small(parts)
-            long = self._long
-            if long is None:
-                continue
-            if self._next < long.count:
-                parts += long.chunk(self._next)
-                self._next += 1
-            else:
-                self._long = None  # what has waited for its end may go now
-                del self[0]
+        try:
+            while not parts and self:
+                self._take_small(parts)
+                self._take_chunk(parts)
+        except IndexError:  # another thread has cleared it: the client is gone
+            parts.clear()
         return parts
+
+    def _take_chunk(self, parts: list[Buffer]) -> None:
+        long = self._long
+        if long is None:
+            return
+        if self._next < long.count:
+            parts += long.chunk(self._next)
+            self._next += 1
+        else:
+            self._long = None  # what has waited for its end may go now
+            del self[0]
 
     def _take_small(self, parts: list[Buffer]) -> None:
         long = self._long
