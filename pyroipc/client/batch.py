@@ -251,10 +251,7 @@ def read_batch(
             error = load_error(message.payload, codec.serializer)
         session.note_failure(error)
         raise error
-    try:
-        value = codec.loads(message.payload)
-    except Exception as failure:
-        raise codec.load_failed(failure) from failure
+    value = codec.value_of(message)
     if not message.flags & BATCH:
         raise SerializeError("the answer to a batch does not hold its results")
     return BatchResults(codec, *codec.batch_results(value))

@@ -54,4 +54,4 @@ def encode_blob(
         codec = session.codecs.get(blob.serializer.name)
         assert blob.payload is not None
         payload = bytes(blob.payload)
-    return codec, payload, {"BLBI": codec.dumps([blob.info, object_id, member])}
+    return codec, payload, {"BLBI": codec.serializer.dumps([blob.info, object_id, member])}

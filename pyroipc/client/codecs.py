@@ -10,6 +10,7 @@ from pyroipc.client.peers import peer_image
 from pyroipc.errors import PyroError, SecurityError, SerializeError
 from pyroipc.protocol.calls import CallCodec, refusal
 from pyroipc.protocol.compression import FEATURE
+from pyroipc.protocol.hello import BUFFERS
 from pyroipc.serializers import table
 
 TYPE_CHECKING = False
@@ -82,12 +83,13 @@ class Codecs:
 
     def _measure(self, codec: CallCodec) -> None:
         """Tell a codec what both ends take: how much, and whether compressed."""
-        limit, compress_from = self._limit_bytes, None
+        limit, compress_from, puts_apart = self._limit_bytes, None, False
         theirs = self._theirs
         if theirs is not None:
             limit = min(limit, theirs.max_message_bytes or limit)
             compress_from = self._compress_from if FEATURE in theirs.features else None
-        codec.measure(limit, compress_from)
+            puts_apart = BUFFERS in theirs.features
+        codec.measure(limit, compress_from, puts_apart=puts_apart)
 
     def refer(self, references: References) -> None:
         """Have objects that are registered go as references."""

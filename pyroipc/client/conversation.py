@@ -14,6 +14,7 @@ from time import monotonic
 
 from pyroipc.client import sharing
 from pyroipc.client.codecs import Codecs
+from pyroipc.client.freight import Freight
 from pyroipc.client.hosting import limits_for
 from pyroipc.client.peers import explain_end, fresh_copy
 from pyroipc.errors import (
@@ -32,7 +33,7 @@ from pyroipc.serializers import main_names
 from pyroipc.transports.spin import make_spin, usable_cpus
 from pyroipc.wire.dialect import PYRO5, VERSIONS, OtherDialectError
 from pyroipc.wire.message import GOODBYE, HELLO, REFUSED, WELCOME
-from pyroipc.wire.native import encode_plain, plain_prefix
+from pyroipc.wire.native import LongMessage, encode_plain, plain_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Conversation:
         "__weakref__",
         "_ahead",
         "_error",
+        "_freight",
         "_greeting",
         "_handshake_seconds",
         "_limits",
@@ -144,6 +146,7 @@ class Conversation:
     def _make_locks(self) -> None:
         self.sending = threading.Lock()
         self._greeting: threading.Lock | None = None
+        self._freight: Freight | None = None
 
     @property
     def peer(self) -> Peer:
@@ -158,7 +161,7 @@ class Conversation:
         """Send a message and wait for its answer."""
         raise NotImplementedError
 
-    def _receive_meanwhile(self) -> bool:
+    def receive_meanwhile(self) -> bool:
         """Receive while the peer takes nothing; False if another thread does that."""
         raise NotImplementedError
 
@@ -178,6 +181,14 @@ class Conversation:
         else:
             self.send_waiting(data, deadline)
 
+    @property
+    def freight(self) -> Freight:
+        """Long messages, and who waits for them; made when somebody has to wait to send."""
+        with _making:
+            if self._freight is None:
+                self._freight = Freight()
+            return self._freight
+
     def send_waiting(self, data: Encoded, deadline: float | None) -> None:
         """Send one encoded message, and wait for the socket to take it; any thread.
 
@@ -185,22 +196,7 @@ class Conversation:
             ConnectionClosedError: the stream broke.
             TimeoutError: the deadline passed while the peer did not read.
         """
-        parts = (data,) if isinstance(data, bytes) else data
-        if deadline is None:
-            with self.sending:
-                self.channel.send_parts(parts, None, self._receive_meanwhile)
-            return
-        held = False
-        try:
-            seconds = min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)
-            for held in map(self.sending.acquire, (True,), (seconds,)):  # noqa: B007
-                break
-            if not held:
-                raise TimeoutError("the deadline passed while another call was being sent")
-            self.channel.send_parts(parts, deadline, self._receive_meanwhile)
-        finally:
-            if held:
-                self.sending.release()
+        self.freight.send(self, data, deadline)
 
     def check_size(self, data: Encoded) -> None:
         """Refuse to send a message that is over the limit of one of the two ends.
@@ -211,7 +207,7 @@ class Conversation:
         limit = self._limits.message_bytes
         if self.peer_hello is not None and self.peer_hello.max_message_bytes:
             limit = min(limit, self.peer_hello.max_message_bytes)
-        n_bytes = len(data) if isinstance(data, bytes) else sum(map(len, data))
+        n_bytes = len(data) if isinstance(data, bytes | LongMessage) else sum(map(len, data))
         if n_bytes > limit:
             error = MessageTooLargeError(
                 f"message of {n_bytes} bytes, at most {limit} are allowed between the two ends; "
@@ -442,6 +438,7 @@ class Conversation:
                 self._tell_why(error)
             was_open, self.is_open = self.is_open, False
             self._error = error
+            self.decoder.forget()
             self._fail_calls(error)
             sharing.unquiet.discard(self)
             if was_open and self.on_conversation_end is not None:
@@ -467,7 +464,8 @@ class Conversation:
         """Send what nobody waits for, if that can be done at once."""
         if self.sending.acquire(timeout=_LAST_WORD_SECONDS):
             try:
-                self.channel.send_parts((data,) if isinstance(data, bytes) else data, monotonic())
+                parts = (data,) if isinstance(data, bytes) else [*data]
+                self.channel.send_parts(parts, monotonic())
             except (ConnectionClosedError, TimeoutError, SecurityError):
                 pass
             finally:
@@ -481,6 +479,8 @@ class Conversation:
             self.is_open = False
             sharing.unquiet.discard(self)
         self.channel.close()
+        if self._error is not None:
+            self.decoder.forget()
 
     def disown(self) -> None:
         """In a forked child: this connection is the parent's; have nothing to do with it."""

@@ -6,6 +6,7 @@ from pyroipc.wire.message import Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sized
     from typing import Protocol
 
     from pyroipc.protocol.calls import Encoded
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     class Outbox(Protocol):
         """What sends without waiting; any thread."""
 
-        backlog: list[Encoded]
-        """What waits; it must not be overtaken."""
+        @property
+        def backlog(self) -> Sized:
+            """What waits; it must not be overtaken."""
+            ...
 
         def put(self, data: Encoded) -> None:
             """Send something; what the socket does not take at once, later."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import sys
 from _queue import Empty, SimpleQueue  # the C part of queue
-from collections import deque
+from bisect import insort
 from time import monotonic
 
-from pyroipc.client import sharing
+from pyroipc.client.forks import after_fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,15 +30,19 @@ def later(function: Callable[..., object], *args: Any) -> None:
 
 
 def later_on(seconds: float, function: Callable[..., object], *args: Any) -> None:
-    """Have the janitor call a function after a while, the same for all such calls."""
+    """Have the janitor call a function after a while."""
     _tasks.put((_wait_for, (monotonic() + seconds, function, args)))
 
 
-_waiting: deque[tuple[float, Callable[..., object], tuple[Any, ...]]] = deque()
+_waiting: list[tuple[float, Callable[..., object], tuple[Any, ...]]] = []
 
 
 def _wait_for(when: float, function: Callable[..., object], args: tuple[Any, ...]) -> None:
-    _waiting.append((when, function, args))
+    insort(_waiting, (when, function, args), key=_when)
+
+
+def _when(task: tuple[float, Callable[..., object], tuple[Any, ...]]) -> float:
+    return task[0]
 
 
 def _next() -> tuple[Callable[..., object], tuple[Any, ...]]:
@@ -48,7 +52,7 @@ def _next() -> tuple[Callable[..., object], tuple[Any, ...]]:
         if _waiting:
             timeout = _waiting[0][0] - monotonic()
             if timeout <= 0:
-                return _waiting.popleft()[1:]
+                return _waiting.pop(0)[1:]
         try:
             return _tasks.get(timeout=timeout)
         except Empty:
@@ -82,4 +86,4 @@ def _after_fork_in_child() -> None:
     _started = False
 
 
-sharing.after_fork.append(_after_fork_in_child)
+after_fork.append(_after_fork_in_child)

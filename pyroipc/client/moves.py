@@ -18,6 +18,7 @@ from pyroipc.client.care import take_care
 from pyroipc.client.crew import workers
 from pyroipc.errors import PyroError
 from pyroipc.wire.message import BLOB, COMPRESSED, NESTED, ONEWAY
+from pyroipc.wire.native import LongMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def movable(proxy: Proxy[object], session: Session, data: Encoded) -> bytes | No
     References to objects of this end mean something on one connection only. Large requests are
     not kept.
     """
+    if isinstance(data, LongMessage):
+        return None
     if isinstance(data, list):
         if len(data) != 1 or not isinstance(data[0], bytes):
             return None

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pyroipc.client.proxy import Proxy
     from pyroipc.client.session import Session
     from pyroipc.protocol.calls import CallCodec, Encoded
+    from pyroipc.serializers.parts import Parts
     from pyroipc.wire.message import Buffer
 
 __all__ = [
@@ -114,7 +115,7 @@ def encode_request(
     session: Session,
     codec: CallCodec,
     request_id: int,
-    payload: bytes,
+    payload: bytes | Parts,
     flags: int = 0,
     own: Mapping[str, Buffer] | None = None,
 ) -> Encoded:
@@ -153,7 +154,7 @@ def encode_request(
             correlation_id = context.correlation_bytes = _new_chain()
     time_limit = proxy._pyroTimeout
     plain = not (annotations or flags or own or correlation_id) and time_limit is None
-    if plain and len(payload) <= codec.plain_bytes:
+    if plain and len(payload) <= codec.plain_bytes and isinstance(payload, bytes):
         return pack_header(codec.request_prefix, request_id, len(payload)) + payload
     check_annotations(annotations)
     if own:
@@ -243,12 +244,7 @@ def read_result(proxy: Proxy[Any], session: Session, codec: CallCodec, message: 
         SerializeError: it cannot be decoded.
         Exception: what the remote method raised.
     """
-    if (
-        message.kind != RESPONSE
-        or message.flags & ~_RESPONSE_FLAGS
-        or message.buffers
-        or message.descriptors
-    ):
+    if message.kind != RESPONSE or message.flags & ~_RESPONSE_FLAGS or message.descriptors:
         raise ProtocolError(f"the answer is not one that this version understands: {message!r}")
     if message.annotations or running.get() is not None:
         take_annotations(proxy, message)
@@ -270,10 +266,7 @@ def read_result(proxy: Proxy[Any], session: Session, codec: CallCodec, message: 
         raise error
     if message.flags & STREAM:
         return session.open_stream(proxy, codec, message)
-    try:
-        return codec.loads(message.payload)
-    except Exception as failure:
-        raise codec.load_failed(failure) from failure
+    return codec.value_of(message)
 
 
 def read_apart(proxy: Proxy[Any], session: Session, codec: CallCodec, message: Message) -> Any:

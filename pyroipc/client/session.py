@@ -47,6 +47,8 @@ _PING = plain_prefix(PING, 0, 0)
 _PONG = plain_prefix(PONG, 0, 0)
 _CANCEL = plain_prefix(CANCEL, 0, STREAM)
 _CANCEL_SECONDS = 0.2
+_TURNS = 8
+"""So often is received for one client, if all belongs to a long message."""
 _STREAM_CONTROL = (CREDIT, CANCEL)
 _TURN_MESSAGES = 64
 """So many messages that are no requests are dealt with, and then those of others."""
@@ -134,10 +136,14 @@ class Session(Exchange):
             ConnectionClosedError, ProtocolError, SecurityError: as there.
         """
         decoder = self.decoder
+        turns = 0
         patience = _TURN_MESSAGES
         while True:
             message = self.arrived
             if message is None:
+                turns += 1
+                if turns > _TURNS and decoder.filling is not None and not self._has_pending():
+                    return None  # of a long message; others want to be served, too
                 if not (decoder.buffered or decoder.received or self.channel.receive_now()):
                     return None
                 self.arrived = decoder.advance()
@@ -156,6 +162,11 @@ class Session(Exchange):
                 patience -= 1
                 if not patience:
                     return None
+
+    def _has_pending(self) -> bool:
+        """Say whether something has been received below that makes no socket readable."""
+        has_pending = self.channel.has_pending
+        return has_pending is not None and has_pending()
 
     def _dispatch(self, message: Message) -> None:
         kind = message.kind

@@ -7,10 +7,11 @@ may be in its memory.
 
 from __future__ import annotations
 
-import os
 import threading
 from weakref import WeakSet, WeakValueDictionary
 
+from pyroipc.client.forks import after_fork
+from pyroipc.client.landing import land, land_warily
 from pyroipc.errors import PyroError
 from pyroipc.settings import config
 from pyroipc.transports.stream import ConnectionChannel, StreamChannel
@@ -33,8 +34,6 @@ sessions: WeakSet[Session] = WeakSet()
 """All sessions of this process."""
 unquiet: set[Exchange] = set()
 """Those that wait for a late answer of an abandoned call; kept alive until it has come."""
-after_fork: list[Callable[[], None]] = []
-"""What else is to be done in a forked child."""
 _by_socket: WeakValueDictionary[int, Session] = WeakValueDictionary()  # by id of the object
 _lock = threading.Lock()
 
@@ -48,6 +47,21 @@ def members_of(group: WeakSet[Any]) -> list[Any]:
             pass
 
 
+__all__ = [
+    "after_fork",
+    "members_of",
+    "open_channel",
+    "open_connection",
+    "sessions",
+    "shared_session",
+    "unquiet",
+]
+
+
+def _new_decoder(make: type[Decoder], peer: Peer, *, idle: bool = False) -> Decoder:
+    return make(BEFORE_HELLO, land=land if peer.trusted else land_warily, idle=idle)
+
+
 def open_channel(
     sock: socket.socket, peer: Peer, settings: Settings, *, owned: bool = False
 ) -> StreamChannel:
@@ -55,8 +69,8 @@ def open_channel(
     if settings.LOGWIRE:
         from pyroipc.client.wirelog import LoggingChannel, LoggingDecoder
 
-        return LoggingChannel(sock, peer, LoggingDecoder(BEFORE_HELLO), owned=owned)
-    return StreamChannel(sock, peer, Decoder(BEFORE_HELLO), owned=owned)
+        return LoggingChannel(sock, peer, _new_decoder(LoggingDecoder, peer), owned=owned)
+    return StreamChannel(sock, peer, _new_decoder(Decoder, peer), owned=owned)
 
 
 def open_connection(
@@ -73,9 +87,9 @@ def open_connection(
     if settings.LOGWIRE:
         from pyroipc.client.wirelog import LoggingConnectionChannel, LoggingDecoder
 
-        noting = LoggingDecoder(BEFORE_HELLO, idle=idle)
+        noting = _new_decoder(LoggingDecoder, peer, idle=idle)
         return LoggingConnectionChannel(sock, peer, noting, owned=True)
-    return ConnectionChannel(sock, peer, Decoder(BEFORE_HELLO, idle=idle), owned=True)
+    return ConnectionChannel(sock, peer, _new_decoder(Decoder, peer, idle=idle), owned=True)
 
 
 def shared_session(
@@ -123,9 +137,6 @@ def _after_fork_in_child() -> None:
     sessions.clear()
     unquiet.clear()
     _by_socket.clear()
-    for function in after_fork:
-        function()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+after_fork.append(_after_fork_in_child)

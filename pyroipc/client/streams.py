@@ -163,10 +163,10 @@ class RemoteIterator:
         if message.flags & COMPRESSED:
             self._codec.unpack(message)
         try:
-            data: Any = self._codec.loads(message.payload)
-        except Exception as failure:
+            data: Any = self._codec.value_of(message)
+        except Exception:
             self.close()
-            raise self._codec.load_failed(failure) from failure
+            raise
         match data:
             case [int(number), list(items)] if items and number == self._items.end:
                 return _Items(items, number + len(items), message)
@@ -317,10 +317,7 @@ def open_stream(
     Raises:
         SerializeError: the answer makes no sense.
     """
-    try:
-        token = codec.loads(message.payload)
-    except Exception as failure:
-        raise codec.load_failed(failure) from failure
+    token = codec.value_of(message)
     if not isinstance(token, str):
         raise SerializeError("the answer does not name the stream that it opens")
     return RemoteIterator(proxy, session, codec, token, message.request_id)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import _socket as socket
     from collections.abc import Callable, Sequence
 
+    from pyroipc.transports.sending import Cargo
     from pyroipc.transports.trust import Peer
     from pyroipc.wire.dialect import Dialect
     from pyroipc.wire.message import Buffer, Message
@@ -42,6 +43,24 @@ class LoggingDecoder(Decoder):
         return message
 
 
+class _Nowhere:
+    """Takes the bytes of a buffer, and keeps none."""
+
+    __slots__ = ()
+
+    def __init__(self, form: int, n_bytes: int) -> None:
+        pass
+
+    def room(self, filled: int) -> memoryview:
+        return _discarded
+
+    def finish(self) -> bytes:
+        return b""
+
+
+_discarded = memoryview(bytearray(64 << 10))
+
+
 class _Sent:
     """Notes what is sent: it reads the bytes as the peer will.
 
@@ -59,7 +78,7 @@ class _Sent:
 
     def _begin(self) -> None:
         self._spoken = self._incoming.dialect
-        self._decoder = Decoder(_EVERYTHING)
+        self._decoder = Decoder(_EVERYTHING, land=_Nowhere)
         mirrored: Dialect | None = getattr(self._spoken, "mirrored", None)
         if mirrored is not None:
             self._decoder.speak(mirrored)
@@ -120,10 +139,11 @@ class _Logging(StreamChannel):
         parts: Sequence[Buffer],
         deadline: float | None = None,
         meanwhile: Callable[[], bool] | None = None,
+        cargo: Cargo | None = None,
     ) -> None:
         """Send as :meth:`StreamChannel.send_parts` does."""
         self._sent_messages.note(parts)
-        super().send_parts(parts, deadline, meanwhile)
+        super().send_parts(parts, deadline, meanwhile, cargo)
 
     def send_what_goes(self, parts: Sequence[Buffer]) -> bool:
         """Send as :meth:`StreamChannel.send_what_goes` does."""

@@ -108,7 +108,7 @@ class Lease:
             codec = session.codecs.get("pickle")
             payload = codec.dumps_call(DAEMON_NAME, "stop", (), None)
             data = codec.request(session.next_id(), payload, flags=ONEWAY)
-            parts = [data] if isinstance(data, bytes) else data
+            parts = [data] if isinstance(data, bytes) else [*data]
             if session.sending.acquire(timeout=_lock_timeout(deadline)):
                 try:
                     session.channel.send_parts(parts, deadline)

@@ -16,27 +16,32 @@ from pyroipc.errors import (
     SerializeError,
 )
 from pyroipc.protocol.compression import compress, decompress
+from pyroipc.serializers.parts import Parts
 from pyroipc.wire.message import (
     COMPRESSED,
     ERROR,
     NESTED,
     ONEWAY,
+    PAYLOAD,
     REQUEST,
     RESPONSE,
     FullMessage,
 )
 from pyroipc.wire.native import HEADER_BYTES, JOIN_BYTES, encode, plain_prefix
+from pyroipc.wire.native_bulk import CHUNK_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, TypeAlias
 
     from pyroipc.errors import PyroError
     from pyroipc.serializers.base import Serializer
     from pyroipc.wire.message import Buffer, Message
+    from pyroipc.wire.native import LongMessage
 
-    Encoded: TypeAlias = bytes | list[Buffer]
+    Encoded: TypeAlias = bytes | list[Buffer] | LongMessage
+    Payload: TypeAlias = Any  # bytes of any kind, or Parts
     Places: TypeAlias = dict[int, bytes | BaseException]
     BatchParts: TypeAlias = tuple[list[Any], Places, Places]
 
@@ -54,16 +59,20 @@ BATCH_MEMBER = "<batch>"
 class CallCodec:
     """Encodes calls and results with one serializer, and compresses them if that is wanted.
 
-    What is encoded is one ``bytes`` object if it is small, else a list of buffers to be sent one
-    after the other. ``loads`` and ``loads_call`` may be the bare functions of the serializer:
-    what they raise has to go through ``load_failed``. The plain call and its plain answer, small
-    and with nothing but their payload, are put together where they arise: ``pack_header`` with
-    one of the two prefixes, and the payload.
+    What is encoded is one ``bytes`` object if it is small, else a list of pieces to be sent one
+    after the other, or a LongMessage, between whose chunks others may send. ``dumps`` and
+    ``dumps_call`` put large buffers apart if the peer can take them so; then they return Parts,
+    which have the length of all together, and so are no small payload. ``loads`` and
+    ``loads_call`` may be the bare functions of the serializer: what they raise has to go through
+    ``load_failed``. The plain call and its plain answer, small and with nothing but their payload,
+    are put together where they arise: ``pack_header`` with one of the two prefixes, and the
+    payload.
     """
 
     __slots__ = (
         "_compress",
         "_limit_bytes",
+        "_puts_apart",
         "dumps",
         "dumps_call",
         "load_failed",
@@ -92,30 +101,84 @@ class CallCodec:
         """Up to how large a payload is sent as it is, joined to its header and not measured."""
         self._limit_bytes = limit_bytes
         self._compress: range = _NEVER
+        self._puts_apart = False
         self.bind(serializer)
 
-    def measure(self, limit_bytes: int, compress_from: int | None) -> None:
+    def measure(
+        self, limit_bytes: int, compress_from: int | None, *, puts_apart: bool = False
+    ) -> None:
         """Take note of what the peer takes.
 
         Args:
             limit_bytes: how large a message may be, also when it is unpacked.
             compress_from: compress payloads of so many bytes or more; None: none.
+            puts_apart: send large buffers out of band. What is compressed stays in one piece.
         """
+        self._puts_apart = puts_apart and compress_from is None
+        self._bind_dumps()
         self.plain_bytes = min(JOIN_BYTES, limit_bytes - HEADER_BYTES)
         if compress_from is not None:
             self._compress = range(max(1, compress_from), limit_bytes + 1)
             self.plain_bytes = min(self.plain_bytes, self._compress.start - 1)
 
-    def compressed(self, flags: int, payload: Buffer) -> tuple[int, Buffer]:
+    def compressed(self, flags: int, payload: Payload) -> tuple[int, Payload]:
         """Return the flags and the payload of a message, compressed if that is wanted.
 
         The id at the end of a nested request must be found without unpacking anything.
         """
-        if self._compress and len(payload) in self._compress and not flags & NESTED:
+        if (
+            self._compress
+            and not isinstance(payload, Parts)
+            and len(payload) in self._compress
+            and not flags & NESTED
+        ):
             packed = compress(payload)
             if packed is not None:
                 return flags | COMPRESSED, packed
         return flags, payload
+
+    def message(self, kind: int, request_id: int, payload: Payload, flags: int) -> FullMessage:
+        """Return a message with a payload; both are yet to be encoded.
+
+        A large payload goes as a buffer, so that others may send in between.
+        """
+        flags, payload = self.compressed(flags, payload)
+        if isinstance(payload, Parts):
+            inner, buffers, forms = payload.payload, payload.buffers, payload.forms
+        else:
+            inner, buffers, forms = payload, [], b""
+        if len(inner) > CHUNK_BYTES and self._puts_apart:
+            buffers, forms = [memoryview(inner), *buffers], bytes([PAYLOAD]) + forms
+            inner = b""
+        return FullMessage(
+            kind, self.serializer_id, flags, request_id, inner, buffers=buffers, forms=forms
+        )
+
+    def value_of(self, message: Message) -> Any:
+        """Return the value in the payload of a message, and in its buffers.
+
+        Raises:
+            SerializeError: it cannot be decoded.
+        """
+        try:
+            if not message.buffers:
+                return self.loads(message.payload)
+            return self.serializer.loads_parts(message.payload, _taken(message))
+        except Exception as failure:
+            raise self.load_failed(failure) from failure
+
+    def call_reader(self, message: Message) -> Callable[[Buffer], Any]:
+        """Return what does for a message with buffers what ``loads_call`` does for others."""
+        buffers = list(_taken(message))
+        loads = self.serializer.loads_call_parts
+
+        def read(payload: Buffer) -> Any:
+            try:
+                return loads(payload, buffers)
+            finally:
+                buffers.clear()  # they belong to what was made of them
+
+        return read
 
     def unpack(self, message: Message) -> None:
         """Make a compressed message an ordinary one.
@@ -134,14 +197,21 @@ class CallCodec:
         self.loads: Callable[[Buffer], Any] = bare_loads or serializer.loads
         self.loads_call: Callable[[Buffer], Any] = bare_loads or serializer.loads_call
         self.load_failed = serializer.load_failed
-        self.dumps = serializer.dumps
-        self.dumps_call = serializer.dumps_call
+        self._bind_dumps()
         (
             self.request_prefix,
             self.nested_prefix,
             self.oneway_prefix,
             self.response_prefix,
         ) = _prefixes_of(serializer.id)
+
+    def _bind_dumps(self) -> None:
+        serializer = self.serializer
+        self.dumps: Callable[..., Any] = serializer.dumps
+        self.dumps_call: Callable[..., Any] = serializer.dumps_call
+        if self._puts_apart:
+            self.dumps = serializer.dumps_parts
+            self.dumps_call = serializer.dumps_call_parts
 
     def batch_calls(self, calls: list[Any]) -> list[Any]:
         """Return the calls of a batch as they are sent: tuples of name, args, kwargs or None."""
@@ -167,7 +237,7 @@ class CallCodec:
     def request(
         self,
         request_id: int,
-        payload: Buffer,
+        payload: Payload,
         *,
         flags: int = 0,
         annotations: Mapping[str, Buffer] | None = None,
@@ -175,42 +245,34 @@ class CallCodec:
         time_limit: float | None = None,
     ) -> Encoded:
         """Encode a call whose arguments ``dumps_call`` has encoded."""
-        flags, payload = self.compressed(flags, payload)
-        return encode(
-            FullMessage(
-                REQUEST,
-                self.serializer_id,
-                flags,
-                request_id,
-                payload,
-                annotations=annotations,
-                correlation_id=correlation_id,
-                time_limit=time_limit,
-            )
-        )
+        message = self.message(REQUEST, request_id, payload, flags)
+        message.annotations = annotations
+        message.correlation_id = correlation_id
+        message.time_limit = time_limit
+        return encode(message)
 
     def response(
         self,
         request_id: int,
-        payload: Buffer,
+        payload: Payload,
         *,
         flags: int = 0,
         annotations: Mapping[str, Buffer] | None = None,
         correlation_id: bytes | None = None,
     ) -> Encoded:
         """Encode a response whose payload is encoded already."""
-        flags, payload = self.compressed(flags, payload)
-        return encode(
-            FullMessage(
-                RESPONSE,
-                self.serializer_id,
-                flags,
-                request_id,
-                payload,
-                annotations=annotations,
-                correlation_id=correlation_id,
-            )
-        )
+        message = self.message(RESPONSE, request_id, payload, flags)
+        message.annotations = annotations
+        message.correlation_id = correlation_id
+        return encode(message)
+
+
+def _taken(message: Message) -> Sequence[Any]:
+    """Take the buffers out of a message: it is kept, and they are given away."""
+    buffers = message.buffers
+    if isinstance(message, FullMessage):
+        message.buffers = ()
+    return buffers
 
 
 _WITHOUT_TUPLES = frozenset(("json", "msgpack"))

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
 LIBRARY = f"pyroipc {__version__}"
 PYTHON = f"{sys.implementation.name} {'.'.join(map(str, sys.version_info[:3]))}"
-FEATURES = ("ping", FEATURE)
+BUFFERS = "buffers"
+"""How a peer says that it takes out-of-band buffers."""
+FEATURES = ("ping", FEATURE, BUFFERS)
 _MAX_LINES = 64
 
 

@@ -10,6 +10,7 @@ from pyroipc.errors import SerializeError
 from pyroipc.protocol.calls import CallCodec
 from pyroipc.protocol.compression import compress
 from pyroipc.protocol.remote_errors import dress_error
+from pyroipc.serializers.parts import Parts
 from pyroipc.serializers.pyro import PyroForm
 from pyroipc.serializers.wrapped import ExceptionWrapper
 from pyroipc.wire.message import COMPRESSED, ERROR, INTRODUCTION, REQUEST, RESPONSE, WELCOME
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from pyroipc.protocol.calls import BatchParts, Encoded, Places
+    from pyroipc.protocol.calls import BatchParts, Encoded, Payload, Places
     from pyroipc.serializers.base import Serializer
     from pyroipc.wire.message import Buffer
     from pyroipc.wire.pyro4 import Pyro4
@@ -71,7 +72,10 @@ class PyroCodec(CallCodec):
         """Use this serializer."""
         super().bind(serializer)
         self.serializer_id = self._number
-        dumps_call = serializer.dumps_call
+
+    def _bind_dumps(self) -> None:
+        super()._bind_dumps()
+        dumps_call = self.serializer.dumps_call
 
         def dumps_call_of_pyro(
             object_id: str, member: str, args: Sequence[object], kwargs: dict[str, object] | None
@@ -81,8 +85,12 @@ class PyroCodec(CallCodec):
 
         self.dumps_call = dumps_call_of_pyro
 
-    def compressed(self, flags: int, payload: Buffer) -> tuple[int, Buffer]:
-        """Return the flags and the payload of a message, compressed if that is wanted."""
+    def compressed(self, flags: int, payload: Payload) -> tuple[int, Buffer]:
+        """Return the flags and the payload of a message, compressed if that is wanted.
+
+        Nothing goes apart in these dialects: the payload is one piece.
+        """
+        assert not isinstance(payload, Parts)
         if self._compress_from is None or flags & ERROR or len(payload) < self._compress_from:
             return flags, payload
         packed = compress(payload)
@@ -111,7 +119,7 @@ class PyroCodec(CallCodec):
     def request(
         self,
         request_id: int,
-        payload: Buffer,
+        payload: Payload,
         *,
         flags: int = 0,
         annotations: Mapping[str, Buffer] | None = None,
@@ -124,7 +132,7 @@ class PyroCodec(CallCodec):
     def response(
         self,
         request_id: int,
-        payload: Buffer,
+        payload: Payload,
         *,
         flags: int = 0,
         annotations: Mapping[str, Buffer] | None = None,
@@ -138,15 +146,14 @@ class PyroCodec(CallCodec):
         self,
         kind: int,
         request_id: int,
-        payload: Buffer,
+        payload: Payload,
         flags: int,
         annotations: Mapping[str, Buffer] | None,
         correlation_id: bytes | None,
     ) -> Encoded:
-        if self._compress_from is not None:
-            flags, payload = self.compressed(flags, payload)
+        flags, packed = self.compressed(flags, payload)
         parts = self._dialect.encode(
-            kind, self._number, flags, request_id, payload, annotations, correlation_id
+            kind, self._number, flags, request_id, packed, annotations, correlation_id
         )
         # One piece can be sent at once by whoever receives the answer, without a hand-over; and
         # nobody looks again whether it is too large.

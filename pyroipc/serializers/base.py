@@ -7,7 +7,8 @@ Rules that every plug-in keeps, held by ``tests/contracts/test_serializers.py``:
 
 * One instance serves all threads at once; it has no state that changes.
 * The input of ``loads`` and ``loads_call`` may be bytes, bytearray or a memoryview; it is not
-  changed, and no view of it is kept after the call returns.
+  changed, and no view of it is kept after the call returns. The buffers given to ``loads_parts``
+  are given away: they may be a part of the result.
 * Whatever the bytes, decoding returns a value or raises SerializeError or SecurityError.
 * What cannot be encoded raises SerializeError that names the offending type.
 * ``name`` and ``id`` are for ever: they travel in messages.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
     from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
+    from pyroipc.serializers.parts import Parts
     from pyroipc.serializers.pyro import PyroForm
 
     Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -167,6 +169,48 @@ class Serializer:
             SecurityError: the bytes name a class that may never be rebuilt.
         """
         raise NotImplementedError
+
+    def dumps_parts(self, value: object) -> bytes | Parts:
+        """Encode one value, with large buffers apart, if the format can do that.
+
+        Raises:
+            SerializeError: as :meth:`dumps` does.
+        """
+        return self.dumps(value)
+
+    def dumps_call_parts(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes | Parts:
+        """Encode a call, with large buffers apart, if the format can do that.
+
+        Raises:
+            SerializeError: as :meth:`dumps_call` does.
+        """
+        return self.dumps_call(object_id, member, args, kwargs)
+
+    def loads_parts(self, data: Buffer, buffers: Sequence[Any]) -> object:
+        """Decode what ``dumps_parts`` made.
+
+        Args:
+            data: the payload.
+            buffers: in the same order, in the forms that were asked for; given away.
+
+        Raises:
+            SerializeError: as :meth:`loads` does; or the format knows no buffers apart.
+        """
+        raise SerializeError(f"a payload of {self.name} has no buffers apart")
+
+    def loads_call_parts(self, data: Buffer, buffers: Sequence[Any]) -> DecodedCall:
+        """Decode what ``dumps_call_parts`` made; otherwise as :meth:`loads_parts`.
+
+        Raises:
+            SerializeError: as :meth:`loads_call` does; or the format knows no buffers apart.
+        """
+        raise SerializeError(f"a payload of {self.name} has no buffers apart")
 
     def load_failed(self, failure: BaseException) -> BaseException:
         """Return the error that says why decoding failed: SerializeError, or what it was."""

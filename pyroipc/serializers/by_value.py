@@ -27,6 +27,7 @@ from pyroipc.serializers.main_names import (
     known_by_reference,
     known_local_class,
 )
+from pyroipc.serializers.pickle_parts import own_reducer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyroipc.serializers.base import PeerImage
+    from pyroipc.serializers.parts import Parts
+    from pyroipc.serializers.pickle_parts import Collector
 
-__all__ = ["dumps_by_value", "fill_class", "make_class"]
+__all__ = ["dumps_by_value", "dumps_by_value_apart", "fill_class", "make_class"]
 
 _PROTOCOL = 5
 
@@ -62,9 +65,32 @@ def dumps_by_value(
     return file.getvalue()
 
 
+def dumps_by_value_apart(value: object, peer: PeerImage, collector: Collector) -> bytes | Parts:
+    """Do the same, with large buffers apart.
+
+    Args:
+        value: what to pickle.
+        peer: what the process at the other end has in common with this one.
+        collector: takes the pickle and its buffers; it knows the objects that are referred to.
+
+    Raises:
+        Exception: whatever pickling raises, from cloudpickle or from the value's own methods.
+    """
+    pickler = _ByValuePickler(collector, peer, collector.table, collector)
+    return collector.parts(pickler, value)
+
+
 class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
-    def __init__(self, file: BytesIO, peer: PeerImage, table: Mapping[type, Any] | None) -> None:
-        super().__init__(file, protocol=_PROTOCOL)
+    def __init__(
+        self,
+        file: BytesIO | Collector,
+        peer: PeerImage,
+        table: Mapping[type, Any] | None,
+        collector: Collector | None = None,
+    ) -> None:
+        take = None if collector is None else collector.take
+        super().__init__(file, protocol=_PROTOCOL, buffer_callback=take)
+        self._own_reducer = _in_band if collector is None else collector.own_reducer
         self._peer = peer
         self._table = table  # the C part has looked at dispatch_table already
         multiprocessing_main = sys.modules.get("__mp_main__")
@@ -75,6 +101,9 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
     def reducer_override(self, obj: object) -> Any:
         is_class = issubclass(type(obj), type)
         if not is_class and type(obj) is not FunctionType:
+            own = self._own_reducer(type(obj))
+            if own is not None:
+                return own(obj)
             if self._table is not None and type(obj) not in self.dispatch_table:
                 try:
                     reduce = self._table[type(obj)]
@@ -101,6 +130,10 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
                 maker, args = make_class, (where, maker, args)
             return maker, args, (setter, state), None, None, fill_class
         return reduced
+
+
+def _in_band(cls: type) -> Callable[[Any], Any] | None:
+    return own_reducer(cls, None)
 
 
 def _settle(cls: type) -> None:

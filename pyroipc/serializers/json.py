@@ -26,8 +26,14 @@ from pyroipc.serializers.base import (
 from pyroipc.serializers.classes import class_to_dict, recreate, simple_value
 from pyroipc.serializers.culprits import cannot_send, cannot_send_call
 from pyroipc.serializers.marshal_reader import is_plain
+from pyroipc.serializers.parts import LargeFoundError, learn_types
 from pyroipc.serializers.pyro import PyroForm, PyroValues, blob_of
-from pyroipc.serializers.typed import Rebuilder, Values, decimal_ints_are_bounded
+from pyroipc.serializers.typed import (
+    Rebuilder,
+    Values,
+    decimal_ints_are_bounded,
+    encode_apart,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +48,7 @@ if TYPE_CHECKING:
         PeerImage,
         References,
     )
+    from pyroipc.serializers.parts import Parts
 
 __all__ = ["JsonSerializer"]
 
@@ -114,7 +121,9 @@ class JsonSerializer(Serializer):
         classes_for: ClassesFor | None = None,
     ) -> Serializer:
         """Return the typed form: what is sent is what arrives."""
-        return TypedJsonSerializer(Values(references, classes_for))
+        learn_types()
+        values = Values(references, classes_for)
+        return TypedJsonSerializer(values.wary(), TypedJsonSerializer(values))
 
     def for_pyro(self, manner: Manner) -> PyroForm:
         """Return the form for a peer that is Pyro; see Serializer.for_pyro."""
@@ -128,27 +137,38 @@ class TypedJsonSerializer(JsonSerializer):
     ``"@"``, or keys that are no texts, is one of those.
     """
 
-    __slots__ = ("_values",)
+    __slots__ = ("_inline", "_values")
 
     is_typed = True
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: Values, inline: TypedJsonSerializer | None = None) -> None:
         self._values = values
+        self._inline = inline  # keeps large buffers; None: this one does
 
     def dumps(self, value: object) -> bytes:
-        """Encode one value; see Serializer.dumps.
+        """Encode one value; see Serializer.dumps."""
+        return (self._inline or self).dumps_parts(value)  # type: ignore[return-value]
+
+    def dumps_parts(self, value: object) -> bytes | Parts:
+        """Encode one value; see Serializer.dumps_parts.
 
         Raises:
             SerializeError: the value, or something inside it, cannot be encoded.
         """
         try:
             return self._written(value)
+        except LargeFoundError:
+            return encode_apart(TypedJsonSerializer, self._values, "dumps_parts", value)
         except Exception as error:  # noqa: BLE001 - the next line raises
             cannot_send("json", self._values, value, error)
 
     def loads(self, data: Buffer) -> object:
         """Decode one value; see Serializer.loads."""
         return self._read(data, is_call=False)
+
+    def loads_parts(self, data: Buffer, buffers: Sequence[Any]) -> object:
+        """Decode one value; see Serializer.loads_parts."""
+        return self._read(data, buffers, is_call=False)
 
     def dumps_call(
         self,
@@ -157,7 +177,17 @@ class TypedJsonSerializer(JsonSerializer):
         args: Sequence[object],
         kwargs: dict[str, object] | None,
     ) -> bytes:
-        """Encode a call; see Serializer.dumps_call.
+        """Encode a call; see Serializer.dumps_call."""
+        return (self._inline or self).dumps_call_parts(object_id, member, args, kwargs)  # type: ignore[return-value]
+
+    def dumps_call_parts(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes | Parts:
+        """Encode a call; see Serializer.dumps_call_parts.
 
         Raises:
             SerializeError: an argument cannot be encoded.
@@ -166,12 +196,26 @@ class TypedJsonSerializer(JsonSerializer):
         try:
             surely_plain = not kwargs and _SCALARS.issuperset(map(type, args))
             return self._written(call, surely_plain=surely_plain)
+        except LargeFoundError:
+            return encode_apart(
+                TypedJsonSerializer,
+                self._values,
+                "dumps_call_parts",
+                object_id,
+                member,
+                args,
+                kwargs,
+            )
         except Exception as error:  # noqa: BLE001 - the next line raises
             cannot_send_call("json", self._values, args, kwargs, error)
 
     def loads_call(self, data: Buffer) -> DecodedCall:
         """Decode a call; see Serializer.loads_call."""
         return self._read(data, is_call=True)  # type: ignore[no-any-return]
+
+    def loads_call_parts(self, data: Buffer, buffers: Sequence[Any]) -> DecodedCall:
+        """Decode a call; see Serializer.loads_call_parts."""
+        return self._read(data, buffers, is_call=True)  # type: ignore[no-any-return]
 
     def _written(self, value: object, *, surely_plain: bool = False) -> bytes:
         scalars = _SCALARS if decimal_ints_are_bounded() else _SURE_SCALARS
@@ -189,7 +233,7 @@ class TypedJsonSerializer(JsonSerializer):
         except UnicodeEncodeError:
             return text.encode("utf-8", "surrogatepass")
 
-    def _read(self, data: Buffer, *, is_call: bool) -> Any:
+    def _read(self, data: Buffer, buffers: Sequence[Any] = (), *, is_call: bool) -> Any:
         try:
             payload = data if isinstance(data, bytes) else bytes(data)
             text = _text_of(payload)
@@ -197,7 +241,7 @@ class TypedJsonSerializer(JsonSerializer):
                 value = _decode(text)
                 return _call_of(value) if is_call else value
             head = (lambda: _head_of(text)) if is_call else None
-            rebuilder = Rebuilder(self._values, len(payload), head)
+            rebuilder = Rebuilder(self._values, len(payload), head, buffers)
             hook = _hook(rebuilder.rebuild)
             value = JSONDecoder(object_hook=hook).decode(text)
             if is_call:
@@ -241,7 +285,10 @@ def _tree(value: Any, values: Values, level: int, scalars: frozenset[type]) -> A
             return value
         return {key: _tree(item, values, level, scalars) for key, item in value.items()}
     if kind is bytes:
-        return {"@": "bytes", "v": _base64(value, newline=False).decode("ascii")}
+        apart = values.apart(value)
+        if apart is None:
+            return {"@": "bytes", "v": _base64(value, newline=False).decode("ascii")}
+        return {"@": apart[0], "v": apart[1]}
     tag, data = values.describe(value)
     tree = _tree(data, values, level, scalars)
     return tree if tag is None else {"@": tag, "v": tree}

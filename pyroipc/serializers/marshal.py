@@ -29,8 +29,9 @@ from pyroipc.serializers.base import (
 )
 from pyroipc.serializers.classes import class_to_dict, recreate, simple_value
 from pyroipc.serializers.culprits import cannot_send, cannot_send_call
+from pyroipc.serializers.parts import APART_BYTES, LargeFoundError, learn_types
 from pyroipc.serializers.pyro import PyroForm, PyroValues
-from pyroipc.serializers.typed import Rebuilder, Values
+from pyroipc.serializers.typed import Rebuilder, Values, encode_apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         PeerImage,
         References,
     )
+    from pyroipc.serializers.parts import Parts
 
 __all__ = ["MarshalSerializer"]
 
@@ -120,7 +122,9 @@ class MarshalSerializer(Serializer):
         classes_for: ClassesFor | None = None,
     ) -> Serializer:
         """Return the typed form: what is sent is what arrives."""
-        return TypedMarshalSerializer(Values(references, classes_for))
+        learn_types()
+        values = Values(references, classes_for)
+        return TypedMarshalSerializer(values.wary(), TypedMarshalSerializer(values))
 
     def for_pyro(self, manner: Manner) -> PyroForm:
         """Return the form for a peer that is Pyro; see Serializer.for_pyro."""
@@ -135,27 +139,41 @@ class TypedMarshalSerializer(MarshalSerializer):
     ``(..., tag, data)``; ``...`` itself is one of those then.
     """
 
-    __slots__ = ("_values",)
+    __slots__ = ("_inline", "_values")
 
     is_typed = True
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: Values, inline: TypedMarshalSerializer | None = None) -> None:
         self._values = values
+        self._inline = inline  # keeps large buffers; None: this one does
 
     def dumps(self, value: object) -> bytes:
-        """Encode one value; see Serializer.dumps.
+        """Encode one value; see Serializer.dumps."""
+        return (self._inline or self).dumps_parts(value)  # type: ignore[return-value]
+
+    def dumps_parts(self, value: object) -> bytes | Parts:
+        """Encode one value; see Serializer.dumps_parts.
 
         Raises:
             SerializeError: the value, or something inside it, cannot be encoded.
         """
         try:
-            return self._written(value, surely_plain=type(value) in _SCALARS)
+            surely_plain = type(value) in _TINY
+            if not surely_plain:
+                self._values.apart_all((value,))
+            return self._written(value, surely_plain=surely_plain)
+        except LargeFoundError:
+            return encode_apart(TypedMarshalSerializer, self._values, "dumps_parts", value)
         except Exception as error:  # noqa: BLE001 - the next line raises
             cannot_send("marshal", self._values, value, error)
 
     def loads(self, data: Buffer) -> object:
         """Decode one value; see Serializer.loads."""
         return self._read(data, is_call=False)
+
+    def loads_parts(self, data: Buffer, buffers: Sequence[Any]) -> object:
+        """Decode one value; see Serializer.loads_parts."""
+        return self._read(data, buffers, is_call=False)
 
     def dumps_call(
         self,
@@ -164,16 +182,31 @@ class TypedMarshalSerializer(MarshalSerializer):
         args: Sequence[object],
         kwargs: dict[str, object] | None,
     ) -> bytes:
-        """Encode a call; see Serializer.dumps_call.
+        """Encode a call; see Serializer.dumps_call."""
+        return (self._inline or self).dumps_call_parts(object_id, member, args, kwargs)  # type: ignore[return-value]
+
+    def dumps_call_parts(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes | Parts:
+        """Encode a call; see Serializer.dumps_call_parts.
 
         Raises:
             SerializeError: an argument cannot be encoded.
         """
         try:
-            surely_plain = not kwargs and _SCALARS.issuperset(map(type, args))
+            surely_plain = not kwargs and _TINY.issuperset(map(type, args))
+            if not surely_plain:
+                self._values.apart_all((*args, *kwargs.values()) if kwargs else args)
             return self._written(
                 (object_id, member, list(args), kwargs), surely_plain=surely_plain
             )
+        except LargeFoundError:
+            call = (object_id, member, args, kwargs)
+            return encode_apart(TypedMarshalSerializer, self._values, "dumps_call_parts", *call)
         except Exception as error:  # noqa: BLE001 - the next line raises
             cannot_send_call("marshal", self._values, args, kwargs, error)
 
@@ -181,7 +214,13 @@ class TypedMarshalSerializer(MarshalSerializer):
         """Decode a call; see Serializer.loads_call."""
         return checked_call(self._read(data, is_call=True))
 
+    def loads_call_parts(self, data: Buffer, buffers: Sequence[Any]) -> DecodedCall:
+        """Decode a call; see Serializer.loads_call_parts."""
+        return checked_call(self._read(data, buffers, is_call=True))
+
     def _written(self, value: Any, *, surely_plain: bool) -> bytes:
+        if not surely_plain and self._values.is_stowing:  # marshal would copy the large ones
+            return b"\x01" + marshal.dumps(_tagged(value, self._values, 0))
         try:
             plain = marshal.dumps(value)
         except ValueError:  # "unmarshallable object"
@@ -194,14 +233,15 @@ class TypedMarshalSerializer(MarshalSerializer):
             return plain
         return plain if tagged is value else b"\x01" + marshal.dumps(tagged)
 
-    def _read(self, data: Buffer, *, is_call: bool) -> Any:
+    def _read(self, data: Buffer, buffers: Sequence[Any] = (), *, is_call: bool) -> Any:
         try:
             payload = data if isinstance(data, bytes) else bytes(data)
             if payload[:1] != b"\x01":
                 return marshal.loads(payload, **_OPTIONS)
             value = marshal.loads(memoryview(payload)[1:], **_OPTIONS)
             head = (lambda: value[:2]) if is_call and type(value) is tuple else None
-            return _untagged(value, Rebuilder(self._values, len(payload), head), 0)
+            rebuilder = Rebuilder(self._values, len(payload), head, buffers)
+            return _untagged(value, rebuilder, 0)
         except PyroError:
             raise
         except Exception as error:
@@ -213,6 +253,7 @@ class TypedMarshalSerializer(MarshalSerializer):
 _find_bytes = re.compile(rb"s[\s\S]{3}\x00").search
 _find_shared_bytes = re.compile(rb"\xf3[\s\S]{3}\x00").search
 _SCALARS = frozenset({str, int, float, complex, bytes, bool, type(None)})
+_TINY = _SCALARS - {bytes}
 
 
 def _may_hold_buffers(payload: bytes) -> bool:
@@ -232,18 +273,20 @@ def _tagged(value: Any, values: Values, level: int) -> Any:
     """
     kind = type(value)
     if kind in _SCALARS:
-        return value
+        apart = values.apart(value) if kind is bytes and len(value) >= APART_BYTES else None
+        return value if apart is None else (..., *apart)
     if level > MAX_DEPTH:
         raise RecursionError
     level += 1
+    surely_plain = _SCALARS if values.keeps_large else _TINY
     if kind is list or kind is tuple:
-        if _SCALARS.issuperset(map(type, value)):
+        if surely_plain.issuperset(map(type, value)):
             return value
         items = [_tagged(item, values, level) for item in value]
         unchanged = all(new is old for new, old in zip(items, value, strict=True))
         return value if unchanged else kind(items)
     if kind is dict and _SCALARS.issuperset(map(type, value)):
-        if _SCALARS.issuperset(map(type, value.values())):
+        if surely_plain.issuperset(map(type, value.values())):
             return value
         replaced = {key: _tagged(item, values, level) for key, item in value.items()}
         unchanged = all(replaced[key] is item for key, item in value.items())

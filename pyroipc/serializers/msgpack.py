@@ -37,8 +37,18 @@ from pyroipc.serializers.classes import dict_to_class
 from pyroipc.serializers.culprits import cannot_send, cannot_send_call
 from pyroipc.serializers.msgpack_extensions import extension, plainer, replace
 from pyroipc.serializers.msgpack_scan import is_harmless, scan
+from pyroipc.serializers.msgpack_walk import (
+    BYTEARRAY,
+    INT,
+    MARK,
+    MARK_BYTES,
+    MARKERS,
+    look_into,
+    replaced,
+)
+from pyroipc.serializers.parts import APART_BYTES, LargeFoundError, learn_types
 from pyroipc.serializers.pyro import PyroForm, PyroValues
-from pyroipc.serializers.typed import TAGS, Rebuilder, Values
+from pyroipc.serializers.typed import TAGS, Rebuilder, Values, encode_apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +63,7 @@ if TYPE_CHECKING:
         PeerImage,
         References,
     )
+    from pyroipc.serializers.parts import Parts
 
 __all__ = ["MsgpackSerializer"]
 
@@ -122,7 +133,9 @@ class MsgpackSerializer(Serializer):
         classes_for: ClassesFor | None = None,
     ) -> Serializer:
         """Return the typed form: what is sent is what arrives."""
-        return TypedMsgpackSerializer(Values(references, classes_for))
+        learn_types()
+        values = Values(references, classes_for)
+        return TypedMsgpackSerializer(values.wary(), TypedMsgpackSerializer(values))
 
     def for_pyro(self, manner: Manner) -> PyroForm:
         """Return the form for a peer that is Pyro; see Serializer.for_pyro."""
@@ -137,30 +150,41 @@ class TypedMsgpackSerializer(MsgpackSerializer):
     that stands for a value: ``[tag, data]``, or ``[tag, item, ...]`` for a tuple.
     """
 
-    __slots__ = ("_values",)
+    __slots__ = ("_inline", "_values")
 
     is_typed = True
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: Values, inline: TypedMsgpackSerializer | None = None) -> None:
         self._values = values
+        self._inline = inline  # keeps large buffers; None: this one does
 
     def dumps(self, value: object) -> bytes:
-        """Encode one value; see Serializer.dumps.
+        """Encode one value; see Serializer.dumps."""
+        return (self._inline or self).dumps_parts(value)  # type: ignore[return-value]
+
+    def dumps_parts(self, value: object) -> bytes | Parts:
+        """Encode one value; see Serializer.dumps_parts.
 
         Raises:
             SerializeError: the value, or something inside it, cannot be encoded.
         """
         try:
-            packed = self._packed(value)
-            if type(value) not in _SCALARS and _find_bin(packed):
-                packed = self._with_bytearrays(value, packed)
+            if type(value) in _TINY:
+                return self._packed(value)
+            self._values.apart_all((value,))
+            return self._packed_carefully(value)
+        except LargeFoundError:
+            return encode_apart(TypedMsgpackSerializer, self._values, "dumps_parts", value)
         except Exception as error:  # noqa: BLE001 - the next line raises
             cannot_send("msgpack", self._values, value, error)
-        return packed
 
     def loads(self, data: Buffer) -> object:
         """Decode one value; see Serializer.loads."""
         return self._read(data, is_call=False)
+
+    def loads_parts(self, data: Buffer, buffers: Sequence[Any]) -> object:
+        """Decode one value; see Serializer.loads_parts."""
+        return self._read(data, buffers, is_call=False)
 
     def dumps_call(
         self,
@@ -169,38 +193,73 @@ class TypedMsgpackSerializer(MsgpackSerializer):
         args: Sequence[object],
         kwargs: dict[str, object] | None,
     ) -> bytes:
-        """Encode a call; see Serializer.dumps_call.
+        """Encode a call; see Serializer.dumps_call."""
+        return (self._inline or self).dumps_call_parts(object_id, member, args, kwargs)  # type: ignore[return-value]
+
+    def dumps_call_parts(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes | Parts:
+        """Encode a call; see Serializer.dumps_call_parts.
 
         Raises:
             SerializeError: an argument cannot be encoded.
         """
         try:
             call = [object_id, member, list(args), kwargs]
-            packed = self._packed(call)
-            if (kwargs or not _SCALARS.issuperset(map(type, args))) and _find_bin(packed):
-                packed = self._with_bytearrays(call, packed)
+            if not kwargs and _TINY.issuperset(map(type, args)):
+                return self._packed(call)
+            self._values.apart_all((*args, *kwargs.values()) if kwargs else args)
+            return self._packed_carefully(call)
+        except LargeFoundError:
+            parts = (object_id, member, args, kwargs)
+            return encode_apart(TypedMsgpackSerializer, self._values, "dumps_call_parts", *parts)
         except Exception as error:  # noqa: BLE001 - the next line raises
             cannot_send_call("msgpack", self._values, args, kwargs, error)
-        return packed
 
     def loads_call(self, data: Buffer) -> DecodedCall:
         """Decode a call; see Serializer.loads_call."""
         return checked_call(self._read(data, is_call=True))
 
+    def loads_call_parts(self, data: Buffer, buffers: Sequence[Any]) -> DecodedCall:
+        """Decode a call; see Serializer.loads_call_parts."""
+        return checked_call(self._read(data, buffers, is_call=True))
+
     def _packed(self, value: object) -> bytes:
         try:
             packed: bytes = _pack(value, strict_types=True, default=self._default)
         except (ValueError, BufferError):  # a lone surrogate in a text, a memoryview with gaps
-            return self._packed_slowly(_replaced(value))
+            return self._packed_again(value)
         return packed
 
-    def _packed_slowly(self, value: object) -> bytes:
+    def _packed_carefully(self, value: object) -> bytes:
+        """Pack what may hold what the library takes for bytes, or large buffers."""
+        if self._values.is_stowing:
+            return self._packed_slowly(value)
+        packed = self._packed(value)
+        if not _find_bin(packed):
+            return packed
+        if len(packed) >= APART_BYTES and not self._values.keeps_large:
+            look_into(value)
+        # Again if there are bytearrays, or memoryviews, which the library takes for bytes.
+        walked = replaced(value, None)
+        if walked is value and MARK_BYTES not in packed:
+            return packed
+        return self._packed_again(value)
+
+    def _packed_again(self, value: object) -> bytes:
         """Pack what was packed before, or tried, with a look at each value."""
-        again = TypedMsgpackSerializer(self._values.again())
+        return TypedMsgpackSerializer(self._values.again())._packed_slowly(value)  # noqa: SLF001
+
+    def _packed_slowly(self, value: object) -> bytes:
+        apart = None if self._values.keeps_large else self._values.apart
         packed: bytes = _pack(
-            value,
+            replaced(value, apart),
             strict_types=True,
-            default=lambda part: _replaced(again._default(part)),
+            default=lambda part: replaced(self._default(part), apart),
             unicode_errors="surrogatepass",
         )
         return packed
@@ -208,28 +267,21 @@ class TypedMsgpackSerializer(MsgpackSerializer):
     def _default(self, value: Any) -> object:
         kind = type(value)
         if kind is tuple:
-            return [_MARKERS["tuple"], *value]
+            return [MARKERS["tuple"], *value]
         if kind is int:
             size = value.bit_length() // 8 + 1
-            return library.ExtType(_INT, value.to_bytes(size, "big", signed=True))
+            return library.ExtType(INT, value.to_bytes(size, "big", signed=True))
         if kind is bytearray:
-            return library.ExtType(_BYTEARRAY, bytes(value))
+            return library.ExtType(BYTEARRAY, bytes(value))
         tag, data = self._values.describe(value)
         if tag is not None:
-            return [_MARKERS[tag], data]
+            return [MARKERS[tag], data]
         return data if type(data) in _NATIVE else self._default(data)
 
-    def _with_bytearrays(self, value: object, packed: bytes) -> bytes:
-        """Pack again if there are bytearrays, which the library takes for bytes."""
-        walked = _replaced(value)
-        if walked is value and _MARK_BYTES not in packed:
-            return packed
-        return self._packed_slowly(walked)
-
-    def _read(self, data: Buffer, *, is_call: bool) -> object:
+    def _read(self, data: Buffer, buffers: Sequence[Any] = (), *, is_call: bool) -> object:
         try:
             payload = data if isinstance(data, bytes) else bytes(data)
-            return _read_typed(payload, self._values, is_call=is_call)
+            return _read_typed(payload, self._values, buffers, is_call=is_call)
         except PyroError:
             raise
         except Exception as error:
@@ -297,42 +349,13 @@ class PyroMsgpackSerializer(PyroForm, MsgpackSerializer):
 # ---------------------------------------------------------------------------------------- encoding
 
 
-_BYTEARRAY = 0x40
-_INT = 0x41
-_MARK = 0x54
-_MARK_BYTES = bytes([0xD4, _MARK])
-_MARKERS = {tag: library.ExtType(_MARK, bytes([number])) for number, tag in enumerate(TAGS)}
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
+_TINY = _SCALARS - {bytes}
 _NATIVE = frozenset({*_SCALARS, list, dict})
 _REPLACED = frozenset({int, complex, set, frozenset})
 """Plain types that the library does not know, or not always."""
 _find_bin = re.compile(rb"[\xc4-\xc6]").search
 """Find what may be the header of bytes."""
-
-
-def _replaced(value: Any) -> Any:
-    """Return a value without bytearrays and memoryviews in its lists and dicts."""
-    kind = type(value)
-    if kind is bytearray:
-        return library.ExtType(_BYTEARRAY, bytes(value))
-    if kind is memoryview:
-        return value.tobytes()
-    if kind is list:
-        if _CHANGING.isdisjoint(map(type, value)):
-            return value
-        items = [_replaced(item) for item in value]
-        changed = any(new is not old for new, old in zip(items, value, strict=True))
-        return items if changed else value
-    if kind is dict:
-        if _CHANGING.isdisjoint(map(type, value.values())):
-            return value
-        replaced = {key: _replaced(item) for key, item in value.items()}
-        changed = any(replaced[key] is not item for key, item in value.items())
-        return replaced if changed else value
-    return value
-
-
-_CHANGING = frozenset({bytearray, memoryview, list, dict})
 
 
 # ---------------------------------------------------------------------------------------- decoding
@@ -378,7 +401,7 @@ class _Reader:
         self._open = 0  # markers that are not the begin of an array yet
 
     def extension(self, code: int, data: bytes) -> object:
-        if code != _MARK:
+        if code != MARK:
             return _leaf(code, data)
         self._open += 1
         return _MARKS[data]
@@ -405,9 +428,9 @@ class _Reader:
 
 
 def _leaf(code: int, data: bytes) -> object:
-    if code == _INT:
+    if code == INT:
         return int.from_bytes(data, "big", signed=True)
-    if code == _BYTEARRAY:
+    if code == BYTEARRAY:
         return bytearray(data)
     raise SerializeError(f"invalid ext code for msgpack: {code}")
 
@@ -417,7 +440,7 @@ def _pairs(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     return dict(pairs)
 
 
-def _read_typed(data: bytes, values: Values, *, is_call: bool) -> Any:
+def _read_typed(data: bytes, values: Values, buffers: Sequence[Any], *, is_call: bool) -> Any:
     """Read a payload of the typed form; only those with other keys than texts are read twice.
 
     Raises:
@@ -425,11 +448,11 @@ def _read_typed(data: bytes, values: Values, *, is_call: bool) -> Any:
         ValueError: the payload is broken.
     """
     strict = is_harmless(data) or scan(data, typed=True)
-    marked = _MARK_BYTES in data
+    marked = MARK_BYTES in data
     if strict:
         try:
             return (
-                _read_marked(data, values, is_call)
+                _read_marked(data, values, buffers, is_call)
                 if marked
                 else _unpack(data, raw=False, ext_hook=_leaf)
             )
@@ -441,12 +464,19 @@ def _read_typed(data: bytes, values: Values, *, is_call: bool) -> Any:
                 raise
     options = {"strict_map_key": False, "unicode_errors": "surrogatepass"}
     if marked:
-        return _read_marked(data, values, is_call, object_pairs_hook=_pairs, **options)
+        return _read_marked(data, values, buffers, is_call, object_pairs_hook=_pairs, **options)
     return _unpack(data, raw=False, ext_hook=_leaf, object_pairs_hook=_pairs, **options)
 
 
-def _read_marked(data: bytes, values: Values, is_call: bool, **options: Any) -> Any:  # noqa: FBT001 - private
-    rebuilder = Rebuilder(values, len(data), (lambda: _head_of(data)) if is_call else None)
+def _read_marked(
+    data: bytes,
+    values: Values,
+    buffers: Sequence[Any],
+    is_call: bool,  # noqa: FBT001 - private
+    **options: Any,
+) -> Any:
+    head = (lambda: _head_of(data)) if is_call else None
+    rebuilder = Rebuilder(values, len(data), head, buffers)
     reader = _Reader(rebuilder)
     value = _unpack(data, raw=False, ext_hook=reader.extension, list_hook=reader.array, **options)
     reader.check()

@@ -15,6 +15,9 @@ Objects that do not travel but are referred to (those registered in a daemon) ar
 types: C's pickler looks the type of an object up in a table before anything else. As long as
 nothing is registered in this process, no table is used.
 
+Large buffers go apart (``pickle_parts``): whatever offers them to a pickler of protocol 5, and
+bytes, arrays and the like wherever they are.
+
 =============  ====================================================================
 ``dumps``      the pickle of the value
 ``dumps_call`` the pickle of the tuple (object id, member, args, kwargs or None)
@@ -32,27 +35,39 @@ from io import BytesIO
 
 from pyroipc.errors import SerializeError
 from pyroipc.serializers.base import CallParts, PeerImage, Serializer, checked_call
-from pyroipc.serializers.main_names import MAIN_MODULES, known_by_reference
-from pyroipc.serializers.pickle_references import ReferenceTable, pickled
+from pyroipc.serializers.parts import (
+    APART_BYTES,
+    SIZES,
+    LargeFoundError,
+    goes_apart,
+    holds_large,
+    learn_types,
+    refuse_large,
+)
+from pyroipc.serializers.pickle_references import (
+    FAILURES,
+    MAIN,
+    PLAIN,
+    ReferenceTable,
+    is_flat,
+    may_name_main,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _pickle import PickleBuffer
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any, NoReturn
 
     from pyroipc.serializers.base import Buffer, ClassesFor, DecodedCall, Manner, References
+    from pyroipc.serializers.parts import Parts
     from pyroipc.serializers.pyro import PyroForm
 
 __all__ = ["CloudpickleSerializer", "DillSerializer", "PickleSerializer"]
 
-_MAIN = b"_main__"  # the end of both names in MAIN_MODULES; a search runs at about 2.5 GB/s
 _LARGE = 1 << 20  # above this, plain byte strings and texts are left out of the search
-_SMALL = 64  # items that are worth to be looked at one by one
-_PLAIN = frozenset({bytes, bytearray, str, int, float, bool, type(None), complex})
 _STRANGER = PeerImage()
 _NO_TYPES: frozenset[type] = frozenset()
-# What user code inside of a (un)pickling may raise. A KeyboardInterrupt is somebody's Ctrl-C.
-_FAILURES = (Exception, SystemExit, GeneratorExit)
 
 
 class PickleSerializer(Serializer):
@@ -78,6 +93,7 @@ class PickleSerializer(Serializer):
         classes_for: ClassesFor | None = None,
     ) -> Serializer:
         """Return a serializer that knows what *peer* has in common with this process."""
+        learn_types()
         return type(self)(peer, references)
 
     def for_pyro(self, manner: Manner) -> PyroForm:
@@ -90,16 +106,18 @@ class PickleSerializer(Serializer):
 
         return pyro_form(self.name, manner)
 
-    def _pickle(self, value: object) -> bytes:
+    def _pickle(
+        self, value: object, callback: Callable[[PickleBuffer], bool] | None = None
+    ) -> bytes:
         """Pickle a value that may contain objects that are referred to.
 
         Raises:
             Exception: whatever pickling raises.
         """
         if not self._by_reference:
-            return _dumps(value, 5)
+            return _dumps(value, 5, buffer_callback=callback)
         file = BytesIO()
-        pickler = _Pickler(file, 5)
+        pickler = _Pickler(file, 5, buffer_callback=callback)
         pickler.dispatch_table = self._table  # type: ignore[assignment] # never None here
         pickler.dump(value)
         return file.getvalue()
@@ -115,13 +133,13 @@ class PickleSerializer(Serializer):
             SerializeError: the value, or something inside it, cannot be pickled.
         """
         try:
-            if self._by_reference and type(value) not in _PLAIN and not _is_flat(value):
+            if self._by_reference and type(value) not in PLAIN and not is_flat(value):
                 data = self._pickle(value)
             else:
                 data = _dumps(value, 5)
-        except _FAILURES as failure:
-            return self._by_value(value, failure)
-        if len(data) > _LARGE or data.find(_MAIN) >= 0:
+        except FAILURES as failure:
+            return self._by_value(value, failure)  # type: ignore[no-any-return]
+        if len(data) > _LARGE or data.find(MAIN) >= 0:
             return self._checked(value, data, (value,))
         return data
 
@@ -133,8 +151,8 @@ class PickleSerializer(Serializer):
         """
         try:
             return _loads(data)
-        except _FAILURES as failure:
-            _cannot_load(self.name, failure)
+        except FAILURES as failure:
+            _cannot("load", self.name, failure)
 
     def dumps_call(
         self,
@@ -149,13 +167,14 @@ class PickleSerializer(Serializer):
             SerializeError: an argument cannot be pickled.
         """
         try:
-            if self._by_reference and (kwargs or not _PLAIN.issuperset(map(type, args))):
+            if self._by_reference and (kwargs or not PLAIN.issuperset(map(type, args))):
                 data = self._pickle((object_id, member, args, kwargs))
             else:
                 data = _dumps((object_id, member, args, kwargs), 5)
-        except _FAILURES as failure:
-            return self._by_value(CallParts((object_id, member, args, kwargs)), failure)
-        if len(data) > _LARGE or data.find(_MAIN) >= 0:
+        except FAILURES as failure:
+            call = CallParts((object_id, member, args, kwargs))
+            return self._by_value(call, failure)  # type: ignore[no-any-return]
+        if len(data) > _LARGE or data.find(MAIN) >= 0:
             parts = (*args, *kwargs.values()) if kwargs else args
             return self._checked(CallParts((object_id, member, args, kwargs)), data, parts)
         return data
@@ -168,17 +187,82 @@ class PickleSerializer(Serializer):
         """
         try:
             object_id, member, args, kwargs = call = _loads(data)
-        except _FAILURES as failure:
-            _cannot_load(self.name, failure)
+        except FAILURES as failure:
+            _cannot("load", self.name, failure)
         if type(object_id) is type(member) is str and type(args) is tuple and kwargs is None:
             return call  # type: ignore[no-any-return]
         return checked_call(call)
 
+    def dumps_parts(self, value: object) -> bytes | Parts:
+        """Encode one value, with large buffers apart.
+
+        Raises:
+            SerializeError: the value, or something inside it, cannot be pickled.
+        """
+        if type(value) in SIZES and goes_apart(value):
+            return self._apart(value, self._table)
+        try:
+            if self._by_reference and type(value) not in PLAIN and not is_flat(value):
+                data = self._pickle(value, refuse_large)
+            else:
+                data = _dumps(value, 5, buffer_callback=refuse_large)
+        except FAILURES as failure:
+            return self._apart_after(value, failure)
+        if len(data) > APART_BYTES and holds_large(data):
+            return self._apart(value, self._uncounted())
+        if len(data) > _LARGE or data.find(MAIN) >= 0:
+            return self._checked(value, data, (value,))
+        return data
+
+    def dumps_call_parts(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes | Parts:
+        """Encode a call, with large buffers apart.
+
+        Raises:
+            SerializeError: an argument cannot be pickled.
+        """
+        for value in args if not kwargs else (*args, *kwargs.values()):
+            if type(value) in SIZES and goes_apart(value):
+                return self._apart(CallParts((object_id, member, args, kwargs)), self._table)
+        try:
+            if self._by_reference and (kwargs or not PLAIN.issuperset(map(type, args))):
+                data = self._pickle((object_id, member, args, kwargs), refuse_large)
+            else:
+                data = _dumps((object_id, member, args, kwargs), 5, buffer_callback=refuse_large)
+        except FAILURES as failure:
+            return self._apart_after(CallParts((object_id, member, args, kwargs)), failure)
+        if len(data) > APART_BYTES and holds_large(data):
+            return self._apart(CallParts((object_id, member, args, kwargs)), self._uncounted())
+        if len(data) > _LARGE or data.find(MAIN) >= 0:
+            parts = (*args, *kwargs.values()) if kwargs else args
+            return self._checked(CallParts((object_id, member, args, kwargs)), data, parts)
+        return data
+
+    def loads_parts(self, data: Buffer, buffers: Sequence[Any]) -> object:
+        """Decode one value. Runs code that the peer chose: for trusted peers only.
+
+        Raises:
+            SerializeError: not a pickle, or one of things that this process does not have.
+        """
+        try:
+            return _loads(data, buffers=buffers)
+        except FAILURES as failure:
+            _cannot("load", self.name, failure)
+
+    def loads_call_parts(self, data: Buffer, buffers: Sequence[Any]) -> DecodedCall:
+        """Decode a call; otherwise as :meth:`loads_parts`."""
+        return checked_call(self.loads_parts(data, buffers))
+
     def load_failed(self, failure: BaseException) -> BaseException:
         """Return the SerializeError that says why bytes could not be loaded."""
-        if isinstance(failure, _FAILURES) and not isinstance(failure, SerializeError):
+        if isinstance(failure, FAILURES) and not isinstance(failure, SerializeError):
             try:
-                _cannot_load(self.name, failure)
+                _cannot("load", self.name, failure)
             except SerializeError as error:
                 return error
         return failure
@@ -186,31 +270,92 @@ class PickleSerializer(Serializer):
     def _checked(self, value: object, data: bytes, parts: Iterable[object]) -> bytes:
         """Return *data*, or a pickle by value if it names what the peer does not have."""
         again = None if self._table is None else self._table.again()
-        if len(data) > _LARGE and not _may_name_main(data, parts, again):
+        if len(data) > _LARGE and not may_name_main(data, parts, again):
             return data
-        if self._peer.shares_main:
+        if self._peer.shares_main and self._knows_all(value, again):
+            return data
+        return self._by_value(value, None, again)  # type: ignore[no-any-return]
+
+    def _uncounted(self) -> ReferenceTable | None:
+        """Return a table for another look at what was pickled before."""
+        return None if self._table is None else self._table.again()
+
+    def _apart_after(self, value: object, failure: BaseException) -> bytes | Parts:
+        """Go on after plain pickle has found a large buffer, or something that it cannot do.
+
+        Raises:
+            SerializeError: cloudpickle cannot do it either, or is not installed.
+        """
+        if not isinstance(failure, LargeFoundError):
+            return self._by_value(value, failure, tried=self._try, apart=True)  # type: ignore[no-any-return]
+        if self._table is not None:  # what was counted before it was found
+            plain = tuple(value) if type(value) is CallParts else value
+            self._table.take_back(self._try, plain)
+        return self._apart(value, self._table)
+
+    def _try(self, value: object) -> object:
+        return self._pickle(value, refuse_large)
+
+    def _apart(self, value: object, table: ReferenceTable | None) -> bytes | Parts:
+        """Pickle with large buffers apart.
+
+        Args:
+            value: a value or a call.
+            table: reduces objects that are referred to, and counts them or not.
+
+        Raises:
+            SerializeError: something in it cannot be pickled.
+        """
+        from pyroipc.serializers.pickle_parts import Collector, dumps_quickly
+
+        is_call = type(value) is CallParts
+        plain: Any = tuple(value) if type(value) is CallParts else value
+        parts = None if self._by_reference else dumps_quickly(plain, is_call=is_call)
+        if parts is None:
+            collector = Collector(table if self._by_reference else None)
             try:
-                _CheckingPickler(self._peer.generation, again).dump(value)
-            except _UnknownNameError:
-                pass
-            else:
-                return data
-        return self._by_value(value, None, again)
+                parts = collector.dump(collector.wrapped(plain, is_call=is_call))
+            except FAILURES as failure:
+                again = Collector(self._table if self._by_reference else None).dump
+                return self._by_value(value, failure, tried=again, apart=True)  # type: ignore[no-any-return]
+        payload = parts if isinstance(parts, bytes) else parts.payload
+        if payload.find(MAIN) < 0 or (
+            self._peer.shares_main and self._knows_all(plain, self._uncounted())
+        ):
+            return parts
+        return self._by_value(value, None, self._uncounted(), apart=True)  # type: ignore[no-any-return]
+
+    def _knows_all(self, value: object, table: ReferenceTable | None) -> bool:
+        """Say whether the peer has all names of ``__main__`` that a pickle of a value has."""
+        from pyroipc.serializers.pickle_checking import knows_all_names
+
+        return knows_all_names(self._peer.generation, table, value)
 
     def _by_value(
-        self, value: object, failure: BaseException | None, table: ReferenceTable | None = None
-    ) -> bytes:
+        self,
+        value: object,
+        failure: BaseException | None,
+        table: ReferenceTable | None = None,
+        *,
+        tried: Callable[[object], object] | None = None,
+        apart: bool = False,
+    ) -> Any:
         """Pickle with cloudpickle, after plain pickle raised *failure* or would do wrong.
 
-        A ``table`` is given if the references were counted already: it counts none.
+        Args:
+            value: a value or a call.
+            failure: what was raised.
+            table: given if the references were counted already: it counts none.
+            tried: what has raised.
+            apart: put large buffers apart, and return what that gives.
 
         Raises:
             SerializeError: cloudpickle cannot do it either, or is not installed.
         """
         if isinstance(failure, RecursionError | MemoryError):
-            _cannot_dump(self, value, failure, _dumps)
+            _cannot("dump", self, value, failure, _dumps)
         try:
-            from pyroipc.serializers.by_value import dumps_by_value
+            from pyroipc.serializers.by_value import dumps_by_value, dumps_by_value_apart
         except ImportError as missing:
             raise SerializeError(
                 f"an object of type {type(value).__qualname__} cannot be sent without "
@@ -220,30 +365,36 @@ class PickleSerializer(Serializer):
             raise failure
         peer, plain = self._peer, tuple(value) if type(value) is CallParts else value
         if failure is not None and self._table is not None:
-            self._table.take_back(self._pickle, plain)
+            self._table.take_back(tried or self._pickle, plain)
+        table = table if table is not None else self._table
         try:
-            return dumps_by_value(plain, peer, table if table is not None else self._table)
-        except _FAILURES as second_failure:
-            again = None if self._table is None else self._table.again()
-            _cannot_dump(
-                self, value, second_failure, lambda part: dumps_by_value(part, peer, again)
+            if apart:
+                from pyroipc.serializers.pickle_parts import Collector
+
+                return dumps_by_value_apart(plain, peer, Collector(table))
+            return dumps_by_value(plain, peer, table)
+        except FAILURES as second_failure:
+            again = self._uncounted()
+            _cannot(
+                "dump", self, value, second_failure, lambda part: dumps_by_value(part, peer, again)
             )
 
 
-class CloudpickleSerializer(PickleSerializer):
-    """cloudpickle for everything; loading is the same as for pickle."""
+class _OtherPickler(PickleSerializer):
+    """A serializer whose pickler does not begin with plain pickle."""
 
-    name = "cloudpickle"
-    id = 17
     __slots__ = ()
 
-    def dumps(self, value: object) -> bytes:
-        """Encode one value.
+    def _encoded(self, value: object, *, apart: bool = False) -> Any:
+        raise NotImplementedError
 
-        Raises:
-            SerializeError: the value, or something inside it, cannot be pickled.
-        """
-        return self._by_value(value, None)
+    def dumps(self, value: object) -> bytes:
+        """Encode one value; see Serializer.dumps."""
+        return self._encoded(value)  # type: ignore[no-any-return]
+
+    def dumps_parts(self, value: object) -> bytes | Parts:
+        """Encode one value; see Serializer.dumps_parts."""
+        return self._encoded(value, apart=True)  # type: ignore[no-any-return]
 
     def dumps_call(
         self,
@@ -252,15 +403,32 @@ class CloudpickleSerializer(PickleSerializer):
         args: Sequence[object],
         kwargs: dict[str, object] | None,
     ) -> bytes:
-        """Encode a call.
+        """Encode a call; see Serializer.dumps_call."""
+        return self._encoded(CallParts((object_id, member, args, kwargs)))  # type: ignore[no-any-return]
 
-        Raises:
-            SerializeError: an argument cannot be pickled.
-        """
-        return self._by_value(CallParts((object_id, member, args, kwargs)), None)
+    def dumps_call_parts(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes | Parts:
+        """Encode a call; see Serializer.dumps_call_parts."""
+        return self._encoded(CallParts((object_id, member, args, kwargs)), apart=True)  # type: ignore[no-any-return]
 
 
-class DillSerializer(PickleSerializer):
+class CloudpickleSerializer(_OtherPickler):
+    """cloudpickle for everything; loading is the same as for pickle."""
+
+    name = "cloudpickle"
+    id = 17
+    __slots__ = ()
+
+    def _encoded(self, value: object, *, apart: bool = False) -> Any:
+        return self._by_value(value, None, apart=apart)
+
+
+class DillSerializer(_OtherPickler):
     """dill, for those who have it: it knows more types than cloudpickle, and is slower.
 
     Raises:
@@ -276,45 +444,35 @@ class DillSerializer(PickleSerializer):
 
         super().__init__(peer, references)
         self._dump: Callable[..., bytes] = dill_dumps
-        self._load: Callable[[Buffer], object] = dill_loads
+        self._load: Callable[..., object] = dill_loads
 
-    def dumps(self, value: object) -> bytes:
-        """Encode one value.
-
-        Raises:
-            SerializeError: the value, or something inside it, cannot be pickled by dill.
-        """
+    def _encoded(self, value: object, *, apart: bool = False) -> Any:
         plain = tuple(value) if type(value) is CallParts else value
         table = self._table
         try:
+            if apart:
+                from pyroipc.serializers.dill_names import dill_dumps_apart
+                from pyroipc.serializers.pickle_parts import Collector
+
+                return dill_dumps_apart(plain, self._peer, Collector(table))
             return self._dump(plain, self._peer, table)
-        except _FAILURES as failure:
-            _cannot_dump(self, value, failure, lambda part: self._dump(part, self._peer, table))
+        except FAILURES as failure:
+            _cannot("dump", self, value, failure, lambda part: self._dump(part, self._peer, table))
 
     def loads(self, data: Buffer) -> object:
+        """Decode one value. Runs code that the peer chose: for trusted peers only."""
+        return self.loads_parts(data, ())
+
+    def loads_parts(self, data: Buffer, buffers: Sequence[Any]) -> object:
         """Decode one value. Runs code that the peer chose: for trusted peers only.
 
         Raises:
             SerializeError: not a pickle, or one of things that this process does not have.
         """
         try:
-            return self._load(data)
-        except _FAILURES as failure:
-            _cannot_load(self.name, failure)
-
-    def dumps_call(
-        self,
-        object_id: str,
-        member: str,
-        args: Sequence[object],
-        kwargs: dict[str, object] | None,
-    ) -> bytes:
-        """Encode a call.
-
-        Raises:
-            SerializeError: an argument cannot be pickled by dill.
-        """
-        return self.dumps(CallParts((object_id, member, args, kwargs)))
+            return self._load(data, buffers)
+        except FAILURES as failure:
+            _cannot("load", self.name, failure)
 
     def loads_call(self, data: Buffer) -> DecodedCall:
         """Decode a call. Runs code that the peer chose: for trusted peers only.
@@ -325,98 +483,8 @@ class DillSerializer(PickleSerializer):
         return checked_call(self.loads(data))
 
 
-class _UnknownNameError(Exception):
-    """A class or function of ``__main__`` that the peer does not have."""
+def _cannot(verb: str, *facts: object) -> NoReturn:
+    """Say what cannot be encoded, or decoded, and why."""
+    from pyroipc.serializers import pickle_failures  # when something has failed
 
-
-class _NoFile:
-    """A file for a pickler whose output nobody wants."""
-
-    __slots__ = ()
-
-    def write(self, data: bytes) -> int:
-        return len(data)
-
-
-class _CheckingPickler(_Pickler):
-    """Pickles nowhere, and stops at the first name of ``__main__`` that the peer does not have.
-
-    It is asked about every object that is not of a plain type, about 0.2 µs each; therefore it
-    runs only if the name of a main module was seen in the bytes.
-    """
-
-    def __init__(self, generation: int, table: ReferenceTable | None) -> None:
-        super().__init__(_NoFile(), 5)
-        self._generation = generation
-        if table is not None:
-            self.dispatch_table = table
-
-    def reducer_override(self, obj: object) -> Any:
-        if (
-            (type(obj) is _Function or issubclass(type(obj), type))
-            and getattr(obj, "__module__", None) in MAIN_MODULES
-            and not known_by_reference(obj, self._generation)
-        ):
-            raise _UnknownNameError
-        return NotImplemented
-
-
-def _is_flat(value: object) -> bool:
-    """Tell whether a value is a small container of plain values: that is quick."""
-    kind = type(value)
-    if kind is dict:
-        items: Any = value.values()  # type: ignore[attr-defined]
-        if not _PLAIN.issuperset(map(type, value)):  # type: ignore[call-overload]
-            return False
-    elif kind is list or kind is tuple:
-        items = value
-    else:
-        return False
-    return len(items) <= _SMALL and _PLAIN.issuperset(map(type, items))
-
-
-_Function = type(lambda: None)
-
-
-def _may_name_main(data: bytes, parts: Iterable[object], table: ReferenceTable | None) -> bool:
-    """Search a large pickle for main modules, but not its blocks of bytes, text and numbers.
-
-    64 MiB take 30 ms to search, more than to pickle them.
-    """
-    others = []
-    skipped_bytes = 0
-    for part in parts:
-        if type(part) in _PLAIN:
-            skipped_bytes += len(part) if isinstance(part, bytes | bytearray | str) else 0
-        elif _is_number_array(part):
-            skipped_bytes += part.nbytes  # type: ignore[attr-defined]
-        else:
-            others.append(part)
-    if skipped_bytes > len(data) // 2:
-        data = pickled(others, table)
-    return _MAIN in data
-
-
-def _is_number_array(value: object) -> bool:
-    """Tell whether a value is a numpy array without Python objects in it."""
-    cls = type(value)
-    if cls.__name__ != "ndarray" or cls.__module__ != "numpy":
-        return False
-    return not value.dtype.hasobject  # type: ignore[attr-defined]
-
-
-def _cannot_dump(
-    serializer: Serializer,
-    value: object,
-    failure: BaseException,
-    dumps: Callable[[object], bytes],
-) -> NoReturn:
-    from pyroipc.serializers.pickle_failures import cannot_dump
-
-    cannot_dump(serializer, value, failure, dumps)
-
-
-def _cannot_load(name: str, failure: BaseException) -> NoReturn:
-    from pyroipc.serializers.pickle_failures import cannot_load
-
-    cannot_load(name, failure)
+    raise getattr(pickle_failures, f"cannot_{verb}")(*facts)

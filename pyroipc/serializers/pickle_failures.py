@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pyroipc.errors import SerializeError
 from pyroipc.serializers.base import CallParts
+from pyroipc.serializers.pickle_references import FAILURES, PLAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,11 +16,8 @@ if TYPE_CHECKING:
 
     from pyroipc.serializers.base import Serializer
 
-__all__ = ["FAILURES", "cannot_dump", "cannot_load"]
+__all__ = ["cannot_dump", "cannot_load"]
 
-# What user code inside of a (un)pickling may raise. A KeyboardInterrupt is somebody's Ctrl-C.
-FAILURES = (Exception, SystemExit, GeneratorExit)
-_PLAIN = frozenset({bytes, bytearray, str, int, float, bool, type(None), complex})
 _MAX_ATTEMPTS = 200  # picklings in search of the part that cannot be sent
 _MAX_STEPS = 8  # steps of the path to it
 
@@ -88,7 +86,7 @@ def _parts_of(value: object) -> Iterable[tuple[str, object]]:
         return [(f"[{index}]", part) for index, part in enumerate(value[:_MAX_ATTEMPTS])]
     if isinstance(value, dict):
         return [
-            (f"[{key!r}]" if type(key) in _PLAIN else "[...]", part) for key, part in value.items()
+            (f"[{key!r}]" if type(key) in PLAIN else "[...]", part) for key, part in value.items()
         ]
     attributes = getattr(value, "__dict__", None)
     if isinstance(attributes, dict):

@@ -26,8 +26,9 @@ from pyroipc import errors
 from pyroipc.errors import PyroError, SerializeError
 from pyroipc.serializers.base import CallParts, checked_call
 from pyroipc.serializers.exceptions import PYRO_NAMES, exception_to_dict, safe_text
-from pyroipc.serializers.pickle_failures import FAILURES, cannot_dump, cannot_load
+from pyroipc.serializers.pickle_failures import cannot_dump, cannot_load
 from pyroipc.serializers.pickle_names import find_for_pyro, needs_finishing
+from pyroipc.serializers.pickle_references import FAILURES
 from pyroipc.serializers.pyro import PyroForm
 from pyroipc.serializers.pyro_exceptions import (
     as_known,

@@ -38,8 +38,9 @@ from pyroipc.serializers.classes import (
 )
 from pyroipc.serializers.culprits import cannot_send, cannot_send_call
 from pyroipc.serializers.literal import parse
+from pyroipc.serializers.parts import LargeFoundError, learn_types
 from pyroipc.serializers.pyro import PyroForm, PyroValues
-from pyroipc.serializers.typed import Rebuilder, Values
+from pyroipc.serializers.typed import Rebuilder, Values, encode_apart
 from pyroipc.serializers.typed_text import head_of, write
 from pyroipc.serializers.wrapped import ExceptionWrapper
 
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         PeerImage,
         References,
     )
+    from pyroipc.serializers.parts import Parts
 
     Handler = Callable[[Any, "_Writer", list[str], int], None]
 
@@ -121,7 +123,9 @@ class SerpentSerializer(Serializer):
         classes_for: ClassesFor | None = None,
     ) -> Serializer:
         """Return the typed form: what is sent is what arrives."""
-        return TypedSerpentSerializer(Values(references, classes_for))
+        learn_types()
+        values = Values(references, classes_for)
+        return TypedSerpentSerializer(values.wary(), TypedSerpentSerializer(values))
 
     def for_pyro(self, manner: Manner) -> PyroForm:
         """Return the form for a peer that is Pyro; see Serializer.for_pyro."""
@@ -131,15 +135,20 @@ class SerpentSerializer(Serializer):
 class TypedSerpentSerializer(SerpentSerializer):
     """What serpent's form for our own dialect is; ``text`` and ``typed`` do the work."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_inline", "_values")
 
     is_typed = True
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: Values, inline: TypedSerpentSerializer | None = None) -> None:
         self._values = values
+        self._inline = inline  # keeps large buffers; None: this one does
 
     def dumps(self, value: object) -> bytes:
-        """Encode one value; see Serializer.dumps.
+        """Encode one value; see Serializer.dumps."""
+        return (self._inline or self).dumps_parts(value)  # type: ignore[return-value]
+
+    def dumps_parts(self, value: object) -> bytes | Parts:
+        """Encode one value; see Serializer.dumps_parts.
 
         Raises:
             SerializeError: the value, or something inside it, cannot be encoded.
@@ -148,12 +157,18 @@ class TypedSerpentSerializer(SerpentSerializer):
         try:
             write(value, out, 0, self._values)
             return "".join(out).encode("utf-8")
+        except LargeFoundError:
+            return encode_apart(TypedSerpentSerializer, self._values, "dumps_parts", value)
         except Exception as error:  # noqa: BLE001 - the next line raises
             cannot_send("serpent", self._values, value, error)
 
     def loads(self, data: Buffer) -> object:
         """Decode one value; see Serializer.loads."""
         return self._read(data, is_call=False)
+
+    def loads_parts(self, data: Buffer, buffers: Sequence[Any]) -> object:
+        """Decode one value; see Serializer.loads_parts."""
+        return self._read(data, buffers, is_call=False)
 
     def dumps_call(
         self,
@@ -162,7 +177,17 @@ class TypedSerpentSerializer(SerpentSerializer):
         args: Sequence[object],
         kwargs: dict[str, object] | None,
     ) -> bytes:
-        """Encode a call; see Serializer.dumps_call.
+        """Encode a call; see Serializer.dumps_call."""
+        return (self._inline or self).dumps_call_parts(object_id, member, args, kwargs)  # type: ignore[return-value]
+
+    def dumps_call_parts(
+        self,
+        object_id: str,
+        member: str,
+        args: Sequence[object],
+        kwargs: dict[str, object] | None,
+    ) -> bytes | Parts:
+        """Encode a call; see Serializer.dumps_call_parts.
 
         Raises:
             SerializeError: an argument cannot be encoded.
@@ -175,6 +200,9 @@ class TypedSerpentSerializer(SerpentSerializer):
             write(kwargs, out, 1, values)
             out.append(")")
             return "".join(out).encode("utf-8")
+        except LargeFoundError:
+            call = (object_id, member, args, kwargs)
+            return encode_apart(TypedSerpentSerializer, values, "dumps_call_parts", *call)
         except Exception as error:  # noqa: BLE001 - the next line raises
             cannot_send_call("serpent", values, args, kwargs, error)
 
@@ -182,14 +210,18 @@ class TypedSerpentSerializer(SerpentSerializer):
         """Decode a call; see Serializer.loads_call."""
         return checked_call(self._read(data, is_call=True))
 
-    def _read(self, data: Buffer, *, is_call: bool) -> object:
+    def loads_call_parts(self, data: Buffer, buffers: Sequence[Any]) -> DecodedCall:
+        """Decode a call; see Serializer.loads_call_parts."""
+        return checked_call(self._read(data, buffers, is_call=True))
+
+    def _read(self, data: Buffer, buffers: Sequence[Any] = (), *, is_call: bool) -> object:
         try:
             text = str(data, "utf-8")
             start = _start_of(text)
             if "..." not in text:
                 return parse(text, start)
             head = (lambda: head_of(text, start)) if is_call else None
-            rebuilder = Rebuilder(self._values, len(data), head)
+            rebuilder = Rebuilder(self._values, len(data), head, buffers)
             value = parse(text, start, rebuilder.rebuild)
             rebuilder.check_head(value)
         except PyroError:

@@ -5,9 +5,11 @@ by itself, and for everything else asks ``Values.describe`` for a tag and data, 
 a way of its own that no plain value can look like.  Reading, it gives both to ``Rebuilder``.
 
 A tag is one of ``TAGS``; the data are values again, so that they may hold anything.  Described
-are here: what is built into Python.  Elsewhere: values of the standard library
-(``typed_library``), dataclasses, enums and namedtuples (``typed_classes``), exceptions
-(``typed_exceptions``).  Instances that have a converter go as its dict, under the tag ``class``.
+are, each in a module of its own: what is built into Python (``typed_builtins``), values of the
+standard library (``typed_library``), dataclasses, enums and namedtuples (``typed_classes``),
+exceptions (``typed_exceptions``), numpy's arrays and scalars (``typed_numpy``), and buffers that
+go apart (``typed_buffers``).  Instances that have a converter go as its dict, under the tag
+``class``.
 
 Rebuilding imports a fixed set of modules of the standard library and nothing else, and charges
 each value against the memory that a payload of this size may take.
@@ -18,28 +20,32 @@ from __future__ import annotations
 import sys
 
 from pyroipc.errors import PyroError, SerializeError
-from pyroipc.serializers.base import check_keys
 from pyroipc.serializers.classes import converter_of, dict_to_class, own_state
+from pyroipc.serializers.parts import SIZES, LargeFoundError, Stow
+from pyroipc.serializers.typed_buffers import (
+    describe_apart,
+    describe_block,
+    look_for_large,
+    rebuilders_of_buffers,
+)
+from pyroipc.serializers.typed_builtins import BUILTINS, checked, rebuilders_of_builtins
 from pyroipc.serializers.typed_classes import describe_class, rebuilders_of_classes
 from pyroipc.serializers.typed_exceptions import describe_exception, rebuild_described
-from pyroipc.serializers.typed_library import (
-    FACTORIES,
-    describe_library,
-    pairs_of,
-    rebuilders_of_library,
-)
+from pyroipc.serializers.typed_library import describe_library, rebuilders_of_library
+from pyroipc.serializers.typed_numpy import Block, rebuilders_of_numpy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, TypeAlias
 
     from pyroipc.serializers.base import ClassesFor, References
+    from pyroipc.serializers.parts import Parts
 
     Described: TypeAlias = tuple[str | None, Any]
     Head: TypeAlias = Callable[[], tuple[object, object]]
 
-__all__ = ["TAGS", "Rebuilder", "Values", "decimal_ints_are_bounded"]
+__all__ = ["TAGS", "Rebuilder", "Values", "decimal_ints_are_bounded", "encode_apart"]
 
 TAGS = (
     "tuple", "set", "frozenset", "dict", "bytes", "bytearray", "int", "float", "complex",
@@ -47,6 +53,7 @@ TAGS = (
     "Decimal", "Fraction", "datetime", "date", "time", "timedelta", "timezone", "zone",
     "UUID", "path", "array", "ip",
     "enum", "dataclass", "namedtuple", "class", "exception", "reference",
+    "buffer", "ndarray", "numpy",
 )  # fmt: skip
 """The tags, in the order that gives them their numbers in msgpack: for ever."""
 
@@ -58,25 +65,80 @@ _MEMORY_PER_BYTE = 24
 
 
 class Values:
-    """What one connection knows of values: its references, and the classes it may rebuild."""
+    """What one connection knows of values: its references, and the classes it may rebuild.
 
-    __slots__ = ("classes_for", "references")
+    Large buffers stay in the payload, unless the values are ``wary`` or ``stowing``.
+
+    Args:
+        references: of the connection.
+        classes_for: says which classes the annotations of a member name.
+    """
+
+    __slots__ = ("_stow", "classes_for", "is_trial", "keeps_large", "references")
 
     def __init__(
         self, references: References | None = None, classes_for: ClassesFor | None = None
     ) -> None:
         self.references = references
         self.classes_for = classes_for
+        self._stow: Stow | None = None
+        self.keeps_large = True
+        """Whether large buffers stay in the payload, so that nobody need look for them."""
+        self.is_trial = False
+        """Whether it is to be raised that a large buffer was found, and nothing else done."""
+
+    @property
+    def is_stowing(self) -> bool:
+        """Whether large buffers are given away."""
+        return self._stow is not None
+
+    def wary(self, *, is_trial: bool = False) -> Values:
+        """Return values that raise LargeFoundError when they meet what should go apart."""
+        wary = Values(self.references, self.classes_for)
+        wary.keeps_large = False
+        wary.is_trial = is_trial
+        return wary
+
+    def stowing(self, stow: Stow) -> Values:
+        """Return values that give large buffers away."""
+        stowing = Values(self.references, self.classes_for)
+        stowing.keeps_large = False
+        stowing._stow = stow
+        return stowing
 
     def again(self, *, withdrawn: bool = False) -> Values:
         """Return values for a second look at what was described before.
 
         References count what they encode: these count nothing, or take back what was counted.
         """
-        if self.references is None:
-            return self
-        recount: Any = _Recount(self.references, 2 if withdrawn else 1)
-        return Values(recount, self.classes_for)
+        references: Any = self.references
+        if references is not None:
+            references = _Recount(references, 2 if withdrawn else 1)
+        again = Values(references, self.classes_for)
+        if not withdrawn and self._stow is not None:
+            self._stow.clear()
+            again._stow = self._stow
+            again.keeps_large = False
+        return again
+
+    def apart(self, value: object) -> Described | None:
+        """Return a tag and data that stand for a large buffer; None: it is none, or stays.
+
+        Raises:
+            LargeFoundError: it should go apart, and nobody takes it.
+        """
+        return None if self.keeps_large else describe_apart(value, self._stow)
+
+    def apart_all(self, values: Iterable[object]) -> None:
+        """Look for large buffers among the arguments of a call, before the work begins.
+
+        Raises:
+            LargeFoundError: there is one, and nobody takes it.
+        """
+        if self._stow is None and not self.keeps_large:
+            for value in values:
+                if type(value) in SIZES:
+                    look_for_large(value)
 
     def describe(self, value: object) -> Described:
         """Return a tag and data that stand for a value; with the tag None, the data alone.
@@ -85,9 +147,15 @@ class Values:
             SerializeError: the value cannot be sent.
         """
         cls = type(value)
-        builtin = _BUILTIN.get(cls)
+        if cls in SIZES:
+            described = self.apart(value)
+            if described is not None:
+                return described
+        builtin = BUILTINS.get(cls)
         if builtin is not None:
             return builtin(value)
+        if cls is Block:
+            return describe_block(value, self._stow, keeps=self.keeps_large)  # type: ignore[arg-type]
         if self.references is not None:
             data = self.references.encode(value)
             if data is not None:
@@ -102,6 +170,32 @@ class Values:
             return "exception", describe_exception(value)
         described = describe_class(value)
         return _instance(value) if described is None else described
+
+
+def encode_apart(
+    form: Callable[[Values], Any], values: Values, method: str, *args: object
+) -> bytes | Parts:
+    """Encode with large buffers apart what was begun with wary values, which have found some.
+
+    Args:
+        form: makes the serializer for given values.
+        values: those with which it was begun.
+        method: that of the serializer which encodes.
+        args: its arguments.
+
+    Raises:
+        LargeFoundError: the values are for a trial.
+        SerializeError: it cannot be encoded.
+    """
+    if values.is_trial:
+        raise LargeFoundError
+    if values.references is not None:  # what was counted before the first large one was found
+        values.references.take_back(getattr(form(values.wary(is_trial=True)), method), *args)
+    stow = Stow()
+    try:
+        return stow.parts(getattr(form(values.stowing(stow)), method)(*args))
+    finally:
+        stow.clear()
 
 
 class _Recount:
@@ -135,7 +229,7 @@ def _instance(value: object) -> Described:
     """
     cls = type(value)
     if isinstance(value, _PLAIN_BASES):
-        base = next(base for base in cls.__mro__ if base in _BUILTIN or base in _SCALARS)
+        base = next(base for base in cls.__mro__ if base in BUILTINS or base in _SCALARS)
         raise SerializeError(
             f"its class is a subclass of {base.__name__}, and what it adds to that would be lost; "
             f"send a plain {base.__name__}, or {_ADVICE}"
@@ -191,63 +285,6 @@ class _Slotted:
 _Member = type(vars(_Slotted)["member"])
 
 
-def _tuple(value: Any) -> Described:
-    return "tuple", list(value)
-
-
-def _set(value: Any) -> Described:
-    return "set", list(value)
-
-
-def _frozenset(value: Any) -> Described:
-    return "frozenset", list(value)
-
-
-def _dict(value: Any) -> Described:
-    return "dict", pairs_of(value)
-
-
-def _bytes(value: Any) -> Described:
-    return None, value
-
-
-def _bytearray(value: Any) -> Described:
-    return "bytearray", bytes(value)
-
-
-def _memoryview(value: Any) -> Described:
-    return None, value.tobytes()
-
-
-def _int(value: Any) -> Described:
-    return "int", f"{value:x}"
-
-
-def _float(value: Any) -> Described:
-    return "float", repr(value)
-
-
-def _complex(value: Any) -> Described:
-    return "complex", [value.real, value.imag]
-
-
-def _ellipsis(value: Any) -> Described:
-    return "...", None
-
-
-def _range(value: Any) -> Described:
-    return "range", [value.start, value.stop, value.step]
-
-
-def _slice(value: Any) -> Described:
-    return "slice", [value.start, value.stop, value.step]
-
-
-_BUILTIN: dict[type, Callable[[Any], Described]] = {
-    tuple: _tuple, set: _set, frozenset: _frozenset, dict: _dict, bytes: _bytes, int: _int,
-    bytearray: _bytearray, memoryview: _memoryview, float: _float, complex: _complex,
-    type(...): _ellipsis, range: _range, slice: _slice,
-}  # fmt: skip
 _SCALARS = frozenset({str, bool, int, float, type(None), list})
 _PLAIN_BASES = (
     str, int, float, complex, bytes, bytearray, tuple, list, dict, set, frozenset,
@@ -264,12 +301,22 @@ class Rebuilder:
         values: the connection's.
         size_bytes: the length of the payload.
         head: tells the object id and the member of the call that is being read, if it is one.
+        buffers: what came apart.
     """
 
-    __slots__ = ("_budget", "_classes", "_head", "head", "made", "values")
+    __slots__ = ("_budget", "_classes", "_head", "buffers", "head", "made", "taken", "values")
 
-    def __init__(self, values: Values, size_bytes: int, head: Head | None = None) -> None:
+    def __init__(
+        self,
+        values: Values,
+        size_bytes: int,
+        head: Head | None = None,
+        buffers: Sequence[Any] = (),
+    ) -> None:
         self.values = values
+        self.buffers = buffers
+        self.taken: set[int] = set()
+        """Numbers of the buffers that are in use."""
         self.made = 0  # classes that were made for this payload
         self.head: tuple[object, object] | None = None
         self._head = head
@@ -286,9 +333,7 @@ class Rebuilder:
         """
         try:
             make, cost = _REBUILD[tag]  # type: ignore[index]
-            self._budget -= cost
-            if self._budget < 0:
-                raise SerializeError("the payload would take too much memory")
+            self.charge(cost)
             return make(self, data)
         except PyroError:
             raise
@@ -297,6 +342,16 @@ class Rebuilder:
             raise SerializeError(
                 f"invalid data for a value of kind {str(tag)[:50]!r}: {reason}"
             ) from error
+
+    def charge(self, n_bytes: int) -> None:
+        """Charge memory that a value takes beyond that of the payload.
+
+        Raises:
+            SerializeError: that is too much.
+        """
+        self._budget -= n_bytes
+        if self._budget < 0:
+            raise SerializeError("the payload would take too much memory")
 
     def annotated_class(self, name: str) -> type | None:
         """Find a class among those that the annotations of the called member name.
@@ -329,135 +384,30 @@ def decimal_ints_are_bounded() -> bool:
     return 0 < sys.get_int_max_str_digits() <= 4300
 
 
-def _checked(data: Any, kind: type) -> Any:
-    if type(data) is not kind:
-        raise TypeError(f"{kind.__name__} expected, not {type(data).__name__}")
-    return data
-
-
-def _list(_: Rebuilder, data: Any) -> Any:
-    return _checked(data, list)
-
-
-def _rebuild_tuple(_: Rebuilder, data: Any) -> object:
-    return tuple(_checked(data, list))
-
-
-def _rebuild_set(rebuilder: Rebuilder, data: Any) -> object:
-    _charge_elements(rebuilder, data)
-    return set(check_keys(data))
-
-
-def _rebuild_frozenset(rebuilder: Rebuilder, data: Any) -> object:
-    _charge_elements(rebuilder, data)
-    return frozenset(check_keys(data))
-
-
-def _charge_elements(rebuilder: Rebuilder, data: Any) -> None:
-    """Charge what a hash table takes beyond what is in the price of each of its kind."""
-    rebuilder._budget -= 16 * max(0, len(_checked(data, list)) - 4)  # noqa: SLF001 - same module
-
-
-def _rebuild_dict(rebuilder: Rebuilder, data: Any) -> dict[Any, Any]:
-    keys = check_keys(_checked(data, list)[::2])
-    rebuilder._budget -= 40 * len(keys)  # noqa: SLF001 - same module
-    return dict(zip(keys, data[1::2], strict=True))
-
-
-def _rebuild_ordered_dict(rebuilder: Rebuilder, data: Any) -> object:
-    from collections import OrderedDict
-
-    return OrderedDict(_rebuild_dict(rebuilder, data))
-
-
-def _rebuild_counter(rebuilder: Rebuilder, data: Any) -> object:
-    from collections import Counter
-
-    return Counter(_rebuild_dict(rebuilder, data))
-
-
-def _rebuild_defaultdict(rebuilder: Rebuilder, data: Any) -> object:
-    from collections import defaultdict
-
-    factory, flat = data
-    return defaultdict(
-        None if factory is None else FACTORIES[factory], _rebuild_dict(rebuilder, flat)
-    )
-
-
-def _rebuild_deque(_: Rebuilder, data: Any) -> object:
-    from collections import deque
-
-    items, maxlen = data
-    if maxlen is not None and len(_checked(items, list)) > maxlen:
-        raise ValueError("it is longer than its maxlen")
-    return deque(_checked(items, list), maxlen)
-
-
-def _rebuild_bytes(_: Rebuilder, data: Any) -> object:
-    if type(data) is bytes:
-        return data
-    import binascii
-
-    return binascii.a2b_base64(_checked(data, str))
-
-
-def _rebuild_bytearray(_: Rebuilder, data: Any) -> object:
-    return bytearray(_checked(data, bytes))
-
-
-def _rebuild_int(_: Rebuilder, data: Any) -> object:
-    return int(_checked(data, str), 16)  # linear in its length, and without a limit
-
-
-def _rebuild_float(_: Rebuilder, data: Any) -> object:
-    return float(_checked(data, str))
-
-
-def _rebuild_complex(_: Rebuilder, data: Any) -> object:
-    real, imag = data
-    return complex(_checked(real, float), _checked(imag, float))
-
-
-def _rebuild_ellipsis(_: Rebuilder, data: Any) -> object:
-    return ...
-
-
-def _rebuild_range(_: Rebuilder, data: Any) -> object:
-    start, stop, step = data
-    return range(_checked(start, int), _checked(stop, int), _checked(step, int))
-
-
-def _rebuild_slice(_: Rebuilder, data: Any) -> object:
-    return slice(*_checked(data, list)[:3])
-
-
 def _rebuild_class(_: Rebuilder, data: Any) -> object:
-    if "__class__" not in _checked(data, dict):
+    if "__class__" not in checked(data, dict):
         raise ValueError("no name of a class")
     return dict_to_class(data)
 
 
 def _rebuild_exception(_: Rebuilder, data: Any) -> object:
-    return rebuild_described(_checked(data, dict))
+    return rebuild_described(checked(data, dict))
 
 
 def _rebuild_reference(rebuilder: Rebuilder, data: Any) -> object:
     if rebuilder.values.references is None:
         raise ValueError("this connection has no references")
-    return rebuilder.values.references.decode(_checked(data, list))
+    return rebuilder.values.references.decode(checked(data, list))
 
 
 _REBUILD: dict[str, tuple[Callable[[Any, Any], object], int]] = {
-    "tuple": (_rebuild_tuple, 0), "set": (_rebuild_set, 220),
-    "frozenset": (_rebuild_frozenset, 220), "dict": (_rebuild_dict, 64),
-    "bytes": (_rebuild_bytes, 0), "bytearray": (_rebuild_bytearray, 64), "int": (_rebuild_int, 0),
-    "float": (_rebuild_float, 0), "complex": (_rebuild_complex, 0), "...": (_rebuild_ellipsis, 0),
-    "range": (_rebuild_range, 48), "slice": (_rebuild_slice, 48),
-    "OrderedDict": (_rebuild_ordered_dict, 500), "Counter": (_rebuild_counter, 260),
-    "defaultdict": (_rebuild_defaultdict, 200), "deque": (_rebuild_deque, 760),
-    "class": (_rebuild_class, 100), "exception": (_rebuild_exception, 600),
+    "class": (_rebuild_class, 100),
+    "exception": (_rebuild_exception, 600),
     "reference": (_rebuild_reference, 100),
-    **rebuilders_of_library, **rebuilders_of_classes,
-}  # fmt: skip
+    **rebuilders_of_builtins,
+    **rebuilders_of_library,
+    **rebuilders_of_classes,
+    **rebuilders_of_numpy,
+    **rebuilders_of_buffers,
+}
 """Tag -> how to rebuild, and the memory that one takes beyond its parts, at most."""

@@ -25,6 +25,9 @@ tag             data
 from __future__ import annotations
 
 from pyroipc.errors import SerializeError
+from pyroipc.serializers.parts import learn_types
+from pyroipc.serializers.typed_buffers import describe_content
+from pyroipc.serializers.typed_numpy import describe_array, describe_scalar, is_scalar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +39,6 @@ __all__ = ["FACTORIES", "describe_library", "pairs_of", "rebuilders_of_library"]
 _MAX_FRACTION_BITS = 16_384
 """A fraction is brought to lowest terms, which takes time with the square of its length."""
 _MAX_ZONE_CHARACTERS = 64
-_PLAIN = frozenset({int, float, complex, bool, str, bytes})
 
 
 def describe_library(value: object) -> tuple[str | None, Any] | None:
@@ -54,15 +56,11 @@ def describe_library(value: object) -> tuple[str | None, Any] | None:
     return None
 
 
-def _numpy(value: Any) -> tuple[None, Any] | None:
-    """Describe a scalar of numpy as the plain number or text that it holds."""
-    if any(
-        base.__name__ == "generic" and base.__module__ == "numpy" for base in type(value).__mro__
-    ):
-        plain = value.item()
-        if type(plain) in _PLAIN:
-            return None, plain
-    return None
+def _numpy(value: Any) -> tuple[str | None, Any] | None:
+    """Describe an array or a scalar of numpy."""
+    if type(value).__qualname__ in {"ndarray", "memmap"}:
+        return describe_array(value)
+    return describe_scalar(value) if is_scalar(value) else None
 
 
 def _decimal(value: Any) -> tuple[str, Any]:
@@ -156,6 +154,7 @@ def _windows_path(value: Any) -> tuple[str, Any]:
 
 
 def _array(value: Any) -> tuple[str, Any]:
+    learn_types()
     if value.typecode in "uw":
         return "array", [value.typecode, value.tounicode()]
     from sys import byteorder
@@ -208,7 +207,7 @@ def pairs_of(mapping: Mapping[Any, Any]) -> list[Any]:
 _IP_CLASSES = frozenset({
     "IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network", "IPv4Interface", "IPv6Interface",
 })  # fmt: skip
-_DESCRIBE: dict[tuple[str, str], Callable[[Any], tuple[str, Any]]] = {
+_DESCRIBE: dict[tuple[str, str], Callable[[Any], tuple[str | None, Any]]] = {
     ("decimal", "Decimal"): _decimal,
     ("fractions", "Fraction"): _fraction,
     ("datetime", "datetime"): _datetime,
@@ -229,6 +228,7 @@ _DESCRIBE: dict[tuple[str, str], Callable[[Any], tuple[str, Any]]] = {
         )
     },
     ("array", "array"): _array,
+    ("mmap", "mmap"): describe_content,
     **{("ipaddress", name): _ip for name in _IP_CLASSES},
     ("collections", "OrderedDict"): _ordered_dict,
     ("collections", "Counter"): _counter,

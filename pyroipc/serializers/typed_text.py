@@ -10,6 +10,7 @@ from __future__ import annotations
 from pyroipc.errors import SerializeError
 from pyroipc.serializers.base import MAX_DEPTH
 from pyroipc.serializers.literal import parse
+from pyroipc.serializers.parts import APART_BYTES
 from pyroipc.serializers.typed import Values, decimal_ints_are_bounded
 
 TYPE_CHECKING = False
@@ -66,6 +67,15 @@ def _check_level(level: int) -> None:
 
 
 def _write_by_repr(value: Any, out: list[str], level: int, values: Values) -> None:
+    out.append(repr(value))
+
+
+def _write_bytes(value: bytes, out: list[str], level: int, values: Values) -> None:
+    if len(value) >= APART_BYTES:
+        apart = values.apart(value)
+        if apart is not None:
+            _write_described(*apart, out, level, values)
+            return
     out.append(repr(value))
 
 
@@ -185,7 +195,7 @@ def _write_dict(value: dict[Any, Any], out: list[str], level: int, values: Value
 
 
 _WRITERS: dict[type, Writer] = {
-    type(None): _write_by_repr, bool: _write_by_repr, str: _write_by_repr, bytes: _write_by_repr,
+    type(None): _write_by_repr, bool: _write_by_repr, str: _write_by_repr, bytes: _write_bytes,
     int: _write_int, float: _write_float, complex: _write_complex,
     list: _write_list, tuple: _write_tuple, set: _write_set, dict: _write_dict,
 }  # fmt: skip

@@ -68,9 +68,9 @@ class _Answer:
             self.add_failure(SerializeError(text), call)
             return
         try:
-            payload = codec.dumps(value)
+            payload = codec.serializer.dumps(value)
         except SerializeError as error:
-            codec.take_back(codec.dumps, value)
+            codec.take_back(codec.serializer.dumps, value)
             self.add_failure(error, call)
             return
         self._encoded.append([len(self.results), payload])
@@ -83,7 +83,7 @@ class _Answer:
         self._failures.append([len(self.results), payload])
         self.results.append(None)
 
-    def encode(self) -> bytes:
+    def encode(self) -> Any:
         """Return the payload.
 
         Raises:
@@ -106,7 +106,7 @@ class _Answer:
 
 def run_batch(
     dispatcher: Dispatcher, codec: CallCodec, message: Message, report: Report, *, detailed: bool
-) -> bytes:
+) -> Any:
     """Run the calls of a batch; return the payload of the answer, b"" if none is wanted.
 
     Raises:
@@ -115,7 +115,8 @@ def run_batch(
         SerializeError: the payload cannot be decoded, or a result cannot be encoded.
     """
     try:
-        object_id, member, calls, _ = codec.loads_call(message.payload)
+        loads_call = codec.call_reader(message) if message.buffers else codec.loads_call
+        object_id, member, calls, _ = loads_call(message.payload)
     except Exception as failure:
         raise codec.load_failed(failure) from failure
     message.payload = b""

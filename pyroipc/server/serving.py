@@ -93,7 +93,7 @@ class Serving:
                 "result of call is an iterator, but the server is not configured to allow "
                 "streaming: its setting ITER_STREAMING is off"
             )
-        return self.streams.open(message, codec, iterator)
+        return self.streams.open(message, codec, iterator)  # type: ignore[no-any-return]
 
     def report(
         self,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any, Protocol
 
-    from pyroipc.protocol.calls import CallCodec, Encoded
+    from pyroipc.protocol.calls import CallCodec, Encoded, Payload
     from pyroipc.server.connection import Connection
     from pyroipc.server.dispatcher import Dispatcher
     from pyroipc.server.registry import Entry
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         streams: Any
         """Those of the connection."""
 
-        def open_stream(self, message: Message, codec: CallCodec, iterator: Any) -> bytes:
+        def open_stream(self, message: Message, codec: CallCodec, iterator: Any) -> Payload:
             """Take an iterator that a method has returned; return the payload of the answer."""
             ...
 
@@ -188,11 +188,12 @@ class ServerSession:
         try:
             codecs = self._codecs
             codec = codecs.by_key.get(message.serializer_id) or codecs.get(message.serializer_id)
+            loads_call, dumps = codec.loads_call, codec.dumps  # see RemoteMethod on locals
             if message.flags & _UNUSUAL or message.buffers or message.descriptors:
                 special = self._handle_unusual(codec, message)
                 if special is not None:
                     return special
-            loads_call, dumps = codec.loads_call, codec.dumps  # see RemoteMethod on locals
+                loads_call = codec.call_reader(message) if message.buffers else loads_call
             try:
                 object_id, member, args, kwargs = call = loads_call(message.payload)
             except Exception as failure:
@@ -221,7 +222,8 @@ class ServerSession:
                 or self._annotations is not None
             ):
                 return self._answer(codec, message, payload)
-            return pack_header(codec.response_prefix, message.request_id, n_bytes) + payload
+            prefix = codec.response_prefix
+            return pack_header(prefix, message.request_id, n_bytes) + payload  # type: ignore[no-any-return]
         except BaseException as error:  # noqa: BLE001 - what a method raises is an answer
             return self._failed(codec, message, error, call)
 
@@ -235,7 +237,11 @@ class ServerSession:
             drop_parent(message)
         if message.flags & COMPRESSED:
             codec.unpack(message)
-        if message.flags & _NOT_YET or message.buffers or message.descriptors:
+        if (
+            message.flags & _NOT_YET
+            or message.descriptors
+            or (message.buffers and message.flags & BLOB)
+        ):
             raise ProtocolError(f"not supported by this version: {message!r}")
         if message.flags & (BATCH | BLOB) and (self.wants_handshake or self.is_refused):
             self._find_handshake("", "")
@@ -258,7 +264,7 @@ class ServerSession:
         return None
 
     def _answer(
-        self, codec: CallCodec, message: Message, payload: bytes, flags: int = 0
+        self, codec: CallCodec, message: Message, payload: Payload, flags: int = 0
     ) -> Encoded:
         """Encode an answer with the annotations that the method, or the daemon, adds.
 

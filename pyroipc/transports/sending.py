@@ -17,13 +17,21 @@ from pyroipc.errors import ConnectionClosedError, TimeoutError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import NoReturn
+    from typing import NoReturn, Protocol
 
     from pyroipc.wire.message import Buffer
+
+    class Cargo(Protocol):
+        """Something that is sent in parts."""
+
+        sent: int
+        """How many of them have been sent."""
+
 
 MSG_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 TICK_SECONDS = 1
 _PARTS_MAX = 512
+_WIDE_BYTES = 1 << 20
 _MEANWHILE_MILLISECONDS = 20
 _POLL_MAX = 86_400_000  # milliseconds; more than poll() can take would be an error
 
@@ -41,8 +49,10 @@ class SendingHalf:
 
     __slots__ = (
         "_atomic_bytes",
+        "_is_wide",
         "_send",
         "_sent",
+        "cargo",
         "has_pending",
         "offset",
         "on_tick",
@@ -60,9 +70,12 @@ class SendingHalf:
         """The message on its way, or what has to go before the next one."""
         self.offset = 0
         """How much of that has gone."""
+        self.cargo: Cargo | None = None
+        """What the message on its way is a part of."""
         self._send = sock.send
         self._sent = 0  # what the last system call took, not yet counted in the offset
         self._atomic_bytes = _atomic_bytes(sock)
+        self._is_wide = True
 
     def send_now(self, data: bytes) -> bool:
         """Send one small piece whole and without waiting, if that is possible now.
@@ -143,6 +156,20 @@ class SendingHalf:
         """Whether a coat has taken something of which it could not send all."""
         return self.has_pending is not None and self.sock.is_committed  # type: ignore[attr-defined]
 
+    def widen(self) -> None:
+        """Have the kernel take a whole chunk of a long message at once, if that can be chosen.
+
+        Not on a socket that a user has lent; and TCP finds out by itself what is best.
+        """
+        if self._is_wide:
+            return
+        self._is_wide = True
+        if self.has_pending is None and self.sock.family == getattr(socket, "AF_UNIX", None):
+            try:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WIDE_BYTES)
+            except OSError:
+                pass  # then it goes in more pieces
+
     def send_what_goes(self, parts: Sequence[Buffer]) -> bool:
         """Put pieces behind what is unsent, and send as much of all that as goes without waiting.
 
@@ -163,12 +190,13 @@ class SendingHalf:
                 if not self._send_some(rest):
                     return False
             except OSError as error:
+                self.cargo = None
                 self.unsent = ()
                 raise_translated(error)
             finally:
                 self.offset += self._sent
                 self._sent = 0
-        self.unsent = ()
+        self._all_is_sent()
         return True
 
     def send_parts(
@@ -176,6 +204,7 @@ class SendingHalf:
         parts: Sequence[Buffer],
         deadline: float | None = None,
         meanwhile: Callable[[], bool] | None = None,
+        cargo: Cargo | None = None,
     ) -> None:
         """Send pieces whole, one after the other, without joining them.
 
@@ -189,6 +218,7 @@ class SendingHalf:
             meanwhile: called while the peer takes nothing, to receive what it sends: two sides
                 that both only send would wait for each other for ever. Returns False if it
                 could not, because another thread receives.
+            cargo: what the pieces are a part of; it is counted by whoever sends the last of them.
 
         Raises:
             ConnectionClosedError: the stream broke.
@@ -198,11 +228,15 @@ class SendingHalf:
             self._send_unsent(deadline, meanwhile)
         views: list[Buffer] = [memoryview(part).cast("B") for part in parts if len(part)]
         if views:
-            self.unsent, self.offset = views, 0
+            # No call between these: a signal handler could raise there.
+            self.offset = 0
+            self.unsent = views
+            self.cargo = cargo
             try:
                 self._send_unsent(deadline, meanwhile)
             finally:
                 if not self.offset + self._sent and not self._is_committed:
+                    self.cargo = None
                     self.unsent = ()
 
     def _send_unsent(self, deadline: float | None, meanwhile: Callable[[], bool] | None) -> None:
@@ -214,13 +248,22 @@ class SendingHalf:
             except TimeoutError:
                 raise
             except OSError as error:
+                self.cargo = None
                 self.unsent = ()
                 raise_translated(error)
             finally:
                 # No call may stand here: a signal handler could raise between the two.
                 self.offset += self._sent
                 self._sent = 0
+        self._all_is_sent()
+
+    def _all_is_sent(self) -> None:
+        # No call in here: a signal handler could raise there.
+        cargo = self.cargo
         self.unsent = ()
+        self.cargo = None
+        if cargo is not None:
+            cargo.sent += 1
 
     def _send_some(self, views: list[Buffer]) -> bool:
         """Send what the socket takes without waiting; False if that is nothing.

@@ -88,6 +88,7 @@ class StreamChannel(SendingHalf):
         super().__init__(sock)
         self.peer = peer
         self.owned = owned
+        self._is_wide = not owned
         self.decoder = decoder
         self.spin: Spin | None = None
         """Looks for data before sleeping, once it is set."""
@@ -173,6 +174,9 @@ class StreamChannel(SendingHalf):
         try:
             if (
                 spin is not None
+                # The rest of what has begun to arrive is on its way. Who looks for it again and
+                # again gets it in small pieces, and large data in twice the time.
+                and not self.decoder.end
                 and (spin.on or spin.try_again())
                 and not self.sock.gettimeout()  # such a socket would wait in every look
                 and spin.look(self.decoder)

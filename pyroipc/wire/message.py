@@ -11,7 +11,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -29,6 +29,9 @@ GOODBYE = 6
 """The sender leaves the conversation; the payload says why. The stream may be used again."""
 RELEASE = 7
 """The sender has no more use for references that it was given; the payload lists them."""
+DATA = 8
+"""The next bytes of the out-of-band buffers of the message of this id, which came before; with
+ERROR: nothing more of them comes, and the message is not to be heeded."""
 
 ANSWER = 16
 """The bit of the kinds that answer a message and carry the request id of what they answer."""
@@ -49,6 +52,7 @@ KINDS: Mapping[int, str] = {
     CREDIT: "credit",
     GOODBYE: "goodbye",
     RELEASE: "release",
+    DATA: "data",
     WELCOME: "welcome",
     RESPONSE: "response",
     PONG: "pong",
@@ -89,6 +93,12 @@ welcome there: it answers that."""
 METADATA = 0x1000
 """Of an introduction, and its answer, in Pyro4's dialect: with the metadata of an object."""
 
+MEMORY = 0
+"""The form of an out-of-band buffer that arrives in any writable memory."""
+PAYLOAD = 1
+"""The form of a first buffer that is the payload of its message, and arrives in one piece. The
+other forms are between the two ends: how the receiver wants to keep what arrives."""
+
 
 class Message:
     """A plain message: what nearly every call needs, and nothing else.
@@ -102,7 +112,7 @@ class Message:
     annotations: Mapping[str, Buffer] | None = None
     correlation_id: bytes | None = None
     time_limit: float | None = None
-    buffers: Sequence[Buffer] = ()
+    buffers: Sequence[Any] = ()
     descriptors: int = 0
 
     def __init__(
@@ -130,10 +140,11 @@ class FullMessage(Message):
         correlation_id: 16 bytes that tie together all calls of one origin.
         time_limit: seconds that the caller still gives to the call, relative to sending.
         buffers: out-of-band buffers, sent after the payload in this order.
+        forms: of those to be sent, the form of each, as one byte; nothing: all are MEMORY.
         descriptors: how many file descriptors travel beside the message.
     """
 
-    __slots__ = ("annotations", "buffers", "correlation_id", "descriptors", "time_limit")
+    __slots__ = ("annotations", "buffers", "correlation_id", "descriptors", "forms", "time_limit")
 
     def __init__(
         self,
@@ -146,7 +157,8 @@ class FullMessage(Message):
         annotations: Mapping[str, Buffer] | None = None,
         correlation_id: bytes | None = None,
         time_limit: float | None = None,
-        buffers: Sequence[Buffer] = (),
+        buffers: Sequence[Any] = (),
+        forms: bytes = b"",
         descriptors: int = 0,
     ) -> None:
         super().__init__(kind, serializer_id, flags, request_id, payload)
@@ -154,6 +166,7 @@ class FullMessage(Message):
         self.correlation_id = correlation_id
         self.time_limit = time_limit
         self.buffers = buffers
+        self.forms = forms
         self.descriptors = descriptors
 
 
@@ -163,7 +176,8 @@ class Limits:
     Args:
         message_bytes: the largest message, header, annotations and buffers included.
         eager_bytes: up to this size the memory of a large message is taken at once; beyond it
-            the memory grows with what really arrives, so that a claimed size costs nothing.
+            the memory grows with what really arrives, so that a claimed size costs nothing. What
+            memory out-of-band buffers get is decided elsewhere (``land`` of the decoder).
         buffers: the largest number of out-of-band buffers of one message.
         setting: the name of the setting that raises ``message_bytes``, for the error text.
     """

@@ -1,4 +1,4 @@
-"""The native dialect: header, optional sections, payload, out-of-band buffers.
+"""The native dialect: header, optional sections, payload; out-of-band buffers in frames behind.
 
 All numbers are unsigned and big-endian. A frame is:
 
@@ -16,11 +16,13 @@ offset  bytes  field
 28      8      bytes of payload
 36      16     correlation id, only with flag CORRELATION
 ..      8      time limit in microseconds, only with flag DEADLINE
-..      8 n    the size of each of the n out-of-band buffers
+..      8 n    of each of the n out-of-band buffers: form (1 byte), size (7)
 ..      a      annotations: id (4 ASCII), size (8), value; repeated
 ..      p      payload
-..      b      the out-of-band buffers, one after the other
 ======  =====  ====================================================================
+
+The out-of-band buffers come behind it, in frames of kind DATA, whose payload is the next bytes of
+them: :mod:`pyroipc.wire.native_bulk`.
 
 The fields that seldom change come first: the first 24 bytes of a plain call are always the
 same, so that one comparison recognises them and three values make the whole header.
@@ -33,30 +35,34 @@ it lends memory through :meth:`Decoder.get_buffer`, and is told in ``received`` 
 
 from __future__ import annotations
 
-import struct
-
 from pyroipc.errors import MessageTooLargeError, ProtocolError, SecurityError
 from pyroipc.wire.message import (
     BATCH,
-    CORRELATION,
-    DEADLINE,
+    DATA,
     END,
     ERROR,
     NESTED,
     ONEWAY,
     STREAM,
+    FullMessage,
     Limits,
     Message,
 )
+from pyroipc.wire.native_bulk import Assembly, LongMessage, PlainLanding
+from pyroipc.wire.native_encoder import (
+    JOIN_BYTES,
+    encode,
+    encode_plain,
+    pack_header,
+    plain_prefix,
+)
 from pyroipc.wire.native_layout import (
-    ANNOTATION,
     HEADER,
     HEADER_BYTES,
     NATIVE,
-    PREFIX,
     SIGNATURE,
-    SIZE,
     VERSION,
+    Layout,
 )
 
 __all__ = [
@@ -66,9 +72,9 @@ __all__ = [
     "SIGNATURE",
     "VERSION",
     "Decoder",
+    "LongMessage",
     "encode",
     "encode_plain",
-    "join",
     "new_scratch",
     "pack_header",
     "plain_prefix",
@@ -79,114 +85,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyroipc.wire.dialect import Dialect
-    from pyroipc.wire.message import Buffer
+    from pyroipc.wire.dialect import Layout as AnyLayout
+    from pyroipc.wire.native_bulk import Land, Place
 
-JOIN_BYTES = 16 << 10
-"""Up to here header and payload are joined into one piece; beyond, joining costs more than a
-second entry in the list given to sendmsg (measured by CPython's multiprocessing as well)."""
 SCRATCH_BYTES = 64 << 10
 
-pack_header = HEADER.pack
-"""The header of a plain message: its constant prefix, the request id, the size of the payload."""
 _unpack_from = HEADER.unpack_from
 _new = object.__new__
-_MAX_TIME_LIMIT = 1 << 63
-
-
-def plain_prefix(kind: int, serializer_id: int, flags: int) -> bytes:
-    """Make the first 24 bytes of every plain message of this kind, for :func:`encode_plain`."""
-    return PREFIX.pack(SIGNATURE, kind, serializer_id, flags, 0, 0, 0)
-
-
-def encode_plain(prefix: bytes, request_id: int, payload: bytes) -> bytes:
-    """Encode a message that has a payload of at most JOIN_BYTES and nothing else."""
-    return pack_header(prefix, request_id, len(payload)) + payload
-
-
-def encode(message: Message) -> list[Buffer]:
-    """Encode any message into the buffers to be sent, in order, without copying large ones.
-
-    Raises:
-        ProtocolError: an annotation id is not four ASCII characters, or a field is out of range.
-    """
-    flags = message.flags & ~(CORRELATION | DEADLINE)
-    sections: list[Buffer] = []
-    if message.correlation_id is not None:
-        if len(message.correlation_id) != 16:
-            raise ProtocolError("a correlation id has 16 bytes")
-        flags |= CORRELATION
-        sections.append(message.correlation_id)
-    if message.time_limit is not None:
-        flags |= DEADLINE
-        # In this order max and min also deal with nan and infinity.
-        microseconds = min(max(0.0, message.time_limit * 1e6 + 0.5), _MAX_TIME_LIMIT)
-        sections.append(SIZE.pack(int(microseconds)))
-    views = [_flat(buffer) for buffer in message.buffers]
-    sections.extend(SIZE.pack(view.nbytes) for view in views)
-    annotations_bytes = 0
-    for key, value in (message.annotations or {}).items():
-        view = _flat(value)
-        sections.append(ANNOTATION.pack(_annotation_id(key), view.nbytes))
-        sections.append(view)
-        annotations_bytes += ANNOTATION.size + view.nbytes
-    payload = message.payload if isinstance(message.payload, bytes) else _flat(message.payload)
-    try:
-        prefix = PREFIX.pack(
-            SIGNATURE,
-            message.kind,
-            message.serializer_id,
-            flags,
-            message.descriptors,
-            len(views),
-            annotations_bytes,
-        )
-        head = pack_header(prefix, message.request_id, len(payload))
-    except struct.error as error:
-        raise ProtocolError(f"a field of {message!r} is out of range: {error}") from None
-    return join([head, *sections, payload, *views])
-
-
-def _flat(buffer: Buffer) -> memoryview:
-    view = memoryview(buffer)
-    return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
-
-
-def _annotation_id(key: str) -> bytes:
-    if len(key) == 4 and key.isascii():
-        return key.encode("ascii")
-    raise ProtocolError(f"an annotation id is four ASCII characters, not {key!r}")
-
-
-def join(parts: list[Buffer]) -> list[Buffer]:
-    """Join neighbours that are small together, so that few pieces go to the kernel.
-
-    Args:
-        parts: bytes, or views of bytes, one after the other.
-    """
-    joined: list[Buffer] = []
-    small: list[Buffer] = []
-    small_bytes = 0
-    for part in parts:
-        n_bytes = len(part)
-        if n_bytes + small_bytes > JOIN_BYTES:
-            if small:
-                joined.append(b"".join(small))
-            small, small_bytes = [], 0
-            if n_bytes > JOIN_BYTES:
-                joined.append(part)
-                continue
-        if n_bytes:
-            small.append(part)
-            small_bytes += n_bytes
-    if small:
-        joined.append(b"".join(small))
-    return joined
 
 
 _USUAL_FLAGS = frozenset((0, ERROR, ONEWAY, NESTED, STREAM, BATCH, END))
 _PLAIN: dict[bytes, tuple[int, int, int]] = {}
 """The prefixes of plain messages that were seen, and what they say. There are not many that are
 remembered, whatever peers send: kinds times usual flags times 32 serializers."""
+_NO_BYTES = memoryview(b"")
 _NO_SCRATCH = (bytearray(), memoryview(b""))
 
 
@@ -208,13 +120,16 @@ class Decoder:
         limits: what to accept. May be replaced at any time by assigning ``limits``.
         allocate: makes the memory for a message that does not fit the scratch; takes a size in
             bytes and returns a writable buffer of exactly that size.
+        land: takes the memory for an out-of-band buffer.
         idle: take no memory before something is received: :meth:`borrow` and :meth:`rest`.
     """
 
     __slots__ = (
         "_allocate",
         "_borrowed",
+        "_data_bytes",
         "_error",
+        "_land",
         "_large",
         "_limits",
         "_plain_bytes",
@@ -224,6 +139,7 @@ class Decoder:
         "buffered",
         "dialect",
         "end",
+        "filling",
         "received",
         "scratch",
     )
@@ -233,6 +149,7 @@ class Decoder:
         limits: Limits,
         allocate: Callable[[int], bytearray] = bytearray,
         *,
+        land: Land = PlainLanding,
         idle: bool = False,
     ) -> None:
         self._scratch, self.scratch = _NO_SCRATCH
@@ -243,8 +160,14 @@ class Decoder:
         self.end = 0
         """What lies between the two in the memory in use has arrived and is not decoded yet; while
         ``end`` is 0 the whole ``scratch`` is free."""
-        self._large: memoryview | None = None  # the memory of a message too large for the scratch
-        self._total = 0  # the size of that message
+        # The memory of a message too large for the scratch; or that of data, up to where they go
+        # together, or none while they are still in the scratch.
+        self._large: memoryview | None = None
+        self._total = 0  # the size of that message; 0: it is data
+        self.filling: Assembly | None = None
+        """The message that waits for its data."""
+        self._data_bytes = 0  # missing of the frame of data that has begun
+        self._land = land
         self._allocate = allocate
         self._error: ProtocolError | SecurityError | None = None
         self.received = 0
@@ -271,12 +194,13 @@ class Decoder:
         self.dialect = dialect
         self.limits = self._limits
         self._error = None
+        self.filling = None
         self.buffered = self.end > self._start
 
     @property
     def in_message(self) -> bool:
         """True if a part of a message has arrived; an end of the stream now cuts it off."""
-        return self.end > self._start
+        return self.end > self._start or self.filling is not None
 
     def get_buffer(self) -> memoryview:
         """Lend the memory into which the next bytes are to be received; never empty."""
@@ -306,7 +230,7 @@ class Decoder:
 
     def rest(self) -> None:
         """Give back what was borrowed, and keep no more memory than what has arrived needs."""
-        if self._large is not None or not (self.end or self.received):
+        if self._large or not (self.end or self.received):
             self._borrowed = False
             self._scratch, self.scratch = _NO_SCRATCH
         elif self._borrowed:
@@ -366,7 +290,12 @@ class Decoder:
         if self._error is not None:
             raise self._error
         try:
-            message = self._decode_large() if self._large is not None else self._decode_scratch()
+            if self._large is None:
+                message = self._decode_scratch()
+            elif self._total:
+                message = self._decode_large()
+            else:
+                message = self._decode_data()
         except (ProtocolError, SecurityError) as error:
             self._error = error
             raise
@@ -384,6 +313,8 @@ class Decoder:
         if available < header_bytes:
             return None
         layout = dialect.layout(head, self._limits)
+        if isinstance(layout, Layout) and layout.kind == DATA:
+            return self._begin_data(layout)
         if available < layout.table_stop:
             return None
         layout.read_table(self.scratch[start : start + layout.table_stop], self._limits)
@@ -396,12 +327,123 @@ class Decoder:
         message = layout.message(memoryview(self._scratch[start:stop]))
         if layout.is_plain and message.flags in _USUAL_FLAGS and message.serializer_id < 32:
             _PLAIN[bytes(head[:24])] = (message.kind, message.serializer_id, message.flags)
+        opened = self._opened(layout, message)
+        # No call from here to the return: a signal handler could raise there.
         if stop == self.end:
             self._start = self.end = 0
         else:
             self._start = stop
             self.buffered = True
-        return message
+        if opened is None:
+            return message
+        self.filling = opened
+        self._total = 0
+        self._large = None if opened.at[2] else _NO_BYTES
+        return self._go_on()
+
+    def _opened(self, layout: AnyLayout, message: Message) -> Assembly | None:
+        """Return what waits for the data of a message; None if it has none.
+
+        Raises:
+            ProtocolError: another one waits.
+        """
+        if not isinstance(layout, Layout) or not layout.buffers:
+            return None
+        assert isinstance(message, FullMessage)
+        if self.filling is not None:
+            raise ProtocolError("two messages with out-of-band buffers at once")
+        return Assembly(message, layout.buffer_sizes, layout.forms, self._land)
+
+    def _go_on(self) -> Message | None:
+        """Go on after a frame that gave no message: with data, or what else is in the scratch."""
+        if self._large is not None:
+            return self._decode_data()
+        return self._decode_scratch() if self.end else None
+
+    def _begin_data(self, layout: Layout) -> Message | None:
+        """Take in the header of a frame of data.
+
+        Raises:
+            ProtocolError: no message waits for them.
+        """
+        opened = self.filling
+        if opened is None or opened.message.request_id != layout.request_id:
+            raise ProtocolError("data, and no message of this id waits for them")
+        if layout.payload_bytes > opened.at[2]:
+            raise ProtocolError("more data than their message has said")
+        given_up = layout.flags != 0
+        start = self._start + HEADER_BYTES
+        if start == self.end:
+            start = 0
+        # No call from here to the return: a signal handler could raise there.
+        self._start = start
+        if not start:
+            self.end = 0
+        if given_up:
+            self.filling = None
+        else:
+            self._data_bytes = layout.payload_bytes
+            self._total = 0
+            self._large = _NO_BYTES
+        return self._go_on()
+
+    def _decode_data(self) -> Message | None:
+        """Put data where they belong; None if more are needed."""
+        opened = self.filling
+        assert opened is not None
+        # The memory itself is in no variable here: when it is given out, nobody has a view of it.
+        if self._large:
+            arrived = self.end - HEADER_BYTES
+            if arrived < len(self._large):
+                return None
+            self._direct(opened, opened.after(opened.at, arrived), self._data_bytes - arrived)
+        else:  # there may be some in the scratch
+            self._take_from_scratch(opened)
+        if self._large:
+            return None
+        message = None if opened.at[2] else opened.finish()
+        # No call from here to the return: a signal handler could raise there.
+        self._large = None
+        if message is not None:
+            self.filling = None
+            self.buffered = True
+            return message
+        return self._go_on()
+
+    def _take_from_scratch(self, opened: Assembly) -> None:
+        """Put away what of a frame of data came with its header."""
+        while self._data_bytes and self.end > self._start:
+            start = self._start
+            room = opened.room(opened.at, min(self._data_bytes, self.end - start))
+            taken = len(room)
+            room[:] = self.scratch[start : start + taken]
+            after = opened.after(opened.at, taken)
+            # No call from here to the end: a signal handler could raise there.
+            opened.at = after
+            self._data_bytes -= taken
+            if start + taken == self.end:
+                self._start = self.end = 0
+            else:
+                self._start = start + taken
+        if self._data_bytes:
+            self._direct(opened, opened.at, self._data_bytes)
+
+    def _direct(self, opened: Assembly, at: Place, missing: int) -> None:
+        """Have what comes next received where it belongs.
+
+        Args:
+            opened: the message.
+            at: up to where its data have arrived.
+            missing: of the frame of data.
+        """
+        room = opened.room(at, missing) if missing else _NO_BYTES
+        end = HEADER_BYTES if missing else 0
+        # No call from here to the end: a signal handler could raise there.
+        opened.at = at
+        self._data_bytes = missing
+        self._large = room
+        self._start = 0
+        self.end = end  # never 0 while something is under way: then the scratch is not lent
 
     def _take_large(self, total: int) -> None:
         """Move to memory of the message's own."""
@@ -419,6 +461,10 @@ class Decoder:
             raise MessageTooLargeError(text) from None
 
     def _large_room(self, large: memoryview) -> memoryview:
+        if self._error is not None:
+            raise self._error
+        if not self._total:
+            return large[self.end - HEADER_BYTES :]
         if self.end == len(large):
             grown = self._new_memory(min(self._total, 2 * len(large)))
             grown[: self.end] = large
@@ -432,6 +478,21 @@ class Decoder:
         layout = self.dialect.layout(large[: self.dialect.header_bytes], self._limits)
         layout.read_table(large[: layout.table_stop], self._limits)
         message = layout.message(large)
+        opened = self._opened(layout, message)
+        # No call from here to the return: a signal handler could raise there.
+        self._start = self.end = self._total = 0
         self._large = None
-        self._start = self.end = 0
-        return message
+        if opened is None:
+            return message
+        self.filling = opened
+        self._large = None if opened.at[2] else _NO_BYTES
+        return self._go_on()
+
+    def forget(self) -> None:
+        """Let go of what has arrived of a message: the stream is over, and is read no more."""
+        if self._error is None:
+            self._error = ProtocolError("this stream is over")
+        # So that nothing is taken for the begin of a message any more.
+        self._total = HEADER_BYTES
+        self._large = _NO_BYTES
+        self.filling = None

@@ -11,7 +11,9 @@ from pyroipc.errors import MessageTooLargeError, ProtocolError
 from pyroipc.wire.dialect import OtherDialectError, is_pyro, named, version_of
 from pyroipc.wire.message import (
     CORRELATION,
+    DATA,
     DEADLINE,
+    ERROR,
     GOODBYE,
     HELLO,
     KINDS,
@@ -33,6 +35,8 @@ HEADER = struct.Struct(">24sIQ")
 """The constant prefix of plain messages of a kind, the request id, the size of the payload."""
 PREFIX = struct.Struct(">6sBBHHIQ")
 SIZE = struct.Struct(">Q")
+SIZE_BITS = 56
+"""The size of a buffer; its form stands above these bits."""
 ANNOTATION = struct.Struct(">4sQ")
 _SEALED = b"PYROH"  # how the connection of a peer begins that uses an HMAC key
 _GREETINGS = frozenset((HELLO, WELCOME, GOODBYE))
@@ -47,6 +51,7 @@ class Layout:
         "buffers",
         "descriptors",
         "flags",
+        "forms",
         "kind",
         "payload_bytes",
         "request_id",
@@ -82,15 +87,16 @@ class Layout:
         )
         self.table_stop = self.table_start + 8 * self.buffers
         self.buffer_sizes: list[int] = []
+        self.forms = b""
         self.total = self.table_stop + self.annotations_bytes + self.payload_bytes
-        self._check_total(limits)
-
-    def _check_total(self, limits: Limits) -> None:
-        if self.total > limits.message_bytes:
-            raise MessageTooLargeError(
-                f"message of {self.total} bytes, at most {limits.message_bytes} are allowed; "
-                f"{limits.setting} raises this limit"
-            )
+        """The bytes of the frame; the buffers come after it, in frames of their own."""
+        if self.kind == DATA and (
+            not self.is_plain
+            or self.flags & ~ERROR
+            or bool(self.flags) == bool(self.payload_bytes)
+        ):
+            raise ProtocolError("data with something that data do not have")
+        _check_total(self.total, limits)
 
     @property
     def is_plain(self) -> bool:
@@ -98,15 +104,21 @@ class Layout:
         return not (self.annotations_bytes or self.descriptors) and self.table_stop == HEADER_BYTES
 
     def read_table(self, head: memoryview, limits: Limits) -> None:
-        """Read the sizes of the buffers; ``head`` reaches to ``table_stop``."""
-        self.buffer_sizes = [
-            SIZE.unpack_from(head, self.table_start + 8 * i)[0] for i in range(self.buffers)
-        ]
-        self.total += sum(self.buffer_sizes)
-        self._check_total(limits)
+        """Read sizes and forms of the buffers; ``head`` reaches to ``table_stop``.
+
+        Raises:
+            MessageTooLargeError: together with them the message is too large.
+        """
+        rows = [SIZE.unpack_from(head, self.table_start + 8 * i)[0] for i in range(self.buffers)]
+        self.forms = bytes(row >> SIZE_BITS for row in rows)
+        self.buffer_sizes = [row & (1 << SIZE_BITS) - 1 for row in rows]
+        _check_total(self.total + sum(self.buffer_sizes), limits)
 
     def message(self, frame: memoryview) -> Message:
-        """Cut the message out of ``frame``, which is complete; its parts are views of it."""
+        """Cut the message out of ``frame``, which is complete; its parts are views of it.
+
+        It has no buffers yet.
+        """
         annotations_stop = self.table_stop + self.annotations_bytes
         payload_stop = annotations_stop + self.payload_bytes
         payload = frame[annotations_stop:payload_stop]
@@ -120,10 +132,6 @@ class Layout:
             offset += 16
         if self.flags & DEADLINE:
             time_limit = SIZE.unpack_from(frame, offset)[0] / 1e6
-        buffers = []
-        for n_bytes in self.buffer_sizes:
-            buffers.append(frame[payload_stop : payload_stop + n_bytes])
-            payload_stop += n_bytes
         return FullMessage(
             self.kind,
             self.serializer_id,
@@ -133,8 +141,15 @@ class Layout:
             annotations=_annotations(frame[self.table_stop : annotations_stop]),
             correlation_id=correlation_id,
             time_limit=time_limit,
-            buffers=buffers,
             descriptors=self.descriptors,
+        )
+
+
+def _check_total(n_bytes: int, limits: Limits) -> None:
+    if n_bytes > limits.message_bytes:
+        raise MessageTooLargeError(
+            f"message of {n_bytes} bytes, at most {limits.message_bytes} are allowed; "
+            f"{limits.setting} raises this limit"
         )
 
 

@@ -59,7 +59,7 @@ from pyroipc.wire.message import (
     FullMessage,
     Message,
 )
-from pyroipc.wire.native import JOIN_BYTES, join
+from pyroipc.wire.native_encoder import JOIN_BYTES, join
 from pyroipc.wire.pyro_layout import (
     ANSWERED,
     CONNECTFAIL,

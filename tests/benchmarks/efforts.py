@@ -32,6 +32,13 @@ class NetworkEffort(NamedTuple):
     """How long the good client calls at a time."""
 
 
+class BulkEffort(NamedTuple):
+    """The size of the section of large arrays."""
+
+    rounds: int
+    array_bytes: int
+
+
 class Effort(NamedTuple):
     """The size of a run.
 
@@ -59,6 +66,7 @@ class Effort(NamedTuple):
     limit_seconds: float
     """A section that takes longer is given up."""
     network: NetworkEffort
+    bulk: BulkEffort
 
 
 _NETWORK = {
@@ -67,7 +75,27 @@ _NETWORK = {
     "tiny": NetworkEffort(1, 2, 2, 1, 2, 0.005, 4, 8, 1, 4, 8, 1, 2, 10, 0.002),
 }
 EFFORTS = {
-    "full": Effort(8, 13, 0.03, 3, 7, 100, 25, 25, 5, 7, 2, 4, 60.0, _NETWORK["full"]),
-    "quick": Effort(4, 5, 0.01, 1, 5, 30, 7, 7, 3, 5, 1, 3, 20.0, _NETWORK["quick"]),
-    "tiny": Effort(1, 3, 0.001, 1, 2, 2, 1, 1, 1, 3, 1, 2, 20.0, _NETWORK["tiny"]),
+    "full": Effort(
+        8,
+        13,
+        0.03,
+        3,
+        7,
+        100,
+        25,
+        25,
+        5,
+        7,
+        2,
+        4,
+        60.0,
+        _NETWORK["full"],
+        BulkEffort(21, 64 << 20),
+    ),
+    "quick": Effort(
+        4, 5, 0.01, 1, 5, 30, 7, 7, 3, 5, 1, 3, 20.0, _NETWORK["quick"], BulkEffort(7, 64 << 20)
+    ),
+    "tiny": Effort(
+        1, 3, 0.001, 1, 2, 2, 1, 1, 1, 3, 1, 2, 20.0, _NETWORK["tiny"], BulkEffort(2, 3 << 20)
+    ),
 }

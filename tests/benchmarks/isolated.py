@@ -37,6 +37,7 @@ SECTIONS = (
     "peers",
     *MODEL_SECTIONS,
     *NETWORK_SECTIONS,
+    "bulk",
 )
 _CODE = "from tests.benchmarks.isolated import main; main()"
 

@@ -24,6 +24,7 @@ END = "<!-- end -->"
 FIGURES_HEAD = ("figure", "goal", "measured (middle half of the rounds)", "reached", "medians")
 MODEL_HEAD = (*FIGURES_HEAD, "what it is")
 NETWORK_HEAD = ("figure, over TCP on one machine", *MODEL_HEAD[1:])
+BULK_HEAD = ("figure, large arrays and bytes", *MODEL_HEAD[1:])
 _BASELINE = "multiprocessing.Pipe"
 
 
@@ -41,6 +42,11 @@ def model_rows(results: Results) -> list[Row]:
 def network_rows(results: Results) -> list[Row]:
     """Return the rows of the table of the network."""
     return _explained_rows(results, "network")
+
+
+def bulk_rows(results: Results) -> list[Row]:
+    """Return the rows of the table of large arrays."""
+    return _explained_rows(results, "bulk")
 
 
 def _explained_rows(results: Results, table: str | None) -> list[Row]:
@@ -80,6 +86,7 @@ def _tables(results: Results) -> list[tuple[Row, list[Row]]]:
         (FIGURES_HEAD, figure_rows(results)),
         (MODEL_HEAD, model_rows(results)),
         (NETWORK_HEAD, network_rows(results)),
+        (BULK_HEAD, bulk_rows(results)),
         (peers_head(peers), peer_rows(peers)),
         (rates_head(rates), rate_rows(rates)),
     ]

@@ -15,8 +15,10 @@ import statistics
 
 import pytest
 
+from pyroipc.client import janitor
 from tests.benchmarks import (
     batches,
+    bulk,
     futures,
     isolated,
     machine,
@@ -63,6 +65,7 @@ from tests.benchmarks.transcripts import CONNECTION, NATIVE, record
 from tests.support.leaks import lasting_differences, resources
 
 TINY = EFFORTS["tiny"]
+janitor.start()  # one thread for the life of the process
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +78,16 @@ def nothing_is_left_behind():
 
 def are_times(samples, count):
     return len(samples) == count and all(0 < x < 10e6 and math.isfinite(x) for x in samples)
+
+
+def test_large_arrays():
+    found = {figure["key"]: figure for figure in bulk.measure(TINY)}
+    assert len(found) == 9
+    for figure in found.values():
+        assert figure["value"] is not None
+        for samples in figure["samples"].values():
+            assert are_times(samples, TINY.bulk.rounds)
+    assert -1 < found["bulk-peak"]["value"] < 8
 
 
 def test_a_plain_call_stays_within_its_frames():

@@ -145,10 +145,15 @@ def test_every_section_around_the_thresholds(size):
 def test_large_parts_are_not_copied_by_the_encoder():
     payload = bytes(JOIN_BYTES + 1)
     array = bytearray(1 << 20)
-    parts = encode(FullMessage(REQUEST, 3, 0, 1, payload, buffers=[array, b"tail"]))
-    assert any(part is payload for part in parts)
-    assert any(isinstance(part, memoryview) and part.obj is array for part in parts)
-    assert [len(part) for part in parts] == [HEADER_BYTES + 16, len(payload), len(array), 4]
+    long = encode(FullMessage(REQUEST, 3, 0, 1, payload, buffers=[array, b"tail"]))
+    assert long.count == 2
+    first, second = long.chunk(0), long.chunk(1)
+    assert any(part is payload for part in first)
+    assert any(isinstance(part, memoryview) and part.obj is array for part in first)
+    head = HEADER_BYTES + 16
+    assert [len(part) for part in first] == [head, len(payload), HEADER_BYTES, len(array)]
+    assert [len(part) for part in second] == [HEADER_BYTES, 4]
+    assert len(long) == head + len(payload) + len(array) + 4
 
 
 def test_small_parts_are_joined_into_one():

@@ -29,6 +29,7 @@ from pyroipc.errors import (
 )
 from pyroipc.protocol import state as states
 from pyroipc.protocol.hello import Hello
+from pyroipc.protocol.pyro_calls import PyroCodec
 from pyroipc.wire.dialect import PYRO4, OtherDialectError
 from pyroipc.wire.message import (
     COMPRESSED,
@@ -214,6 +215,7 @@ class PyroSession(Session):
             ProtocolError: it answers nonsense, or speaks another dialect.
             TimeoutError: it does not answer in time.
         """
+        assert isinstance(codec, PyroCodec)
         self.decoder.limits = self._limits  # this end has chosen its peer
         payload = codec.dumps(facts)
         flags, packed = codec.compressed(INTRODUCTION | METADATA, payload)

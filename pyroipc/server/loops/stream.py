@@ -29,7 +29,7 @@ from pyroipc.errors import (
 )
 from pyroipc.protocol.calls import STREAM_WINDOW
 from pyroipc.server.batches import drop_frames
-from pyroipc.wire.message import END, ERROR, ITEM, FullMessage
+from pyroipc.wire.message import END, ERROR, ITEM
 from pyroipc.wire.native import encode
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyroipc.client.session import Session
-    from pyroipc.protocol.calls import CallCodec, Encoded
+    from pyroipc.protocol.calls import CallCodec, Encoded, Payload
 
 CHUNK_ITEMS = 512
 CHUNK_BYTES = 64 << 10
@@ -76,10 +76,9 @@ class Feed:
         self.active = False
         """Whether the answer that announces the stream has been sent."""
 
-    def encode(self, flags: int, payload: bytes) -> Encoded:
+    def encode(self, flags: int, payload: Payload) -> Encoded:
         """Encode an item message."""
-        flags, packed = self.codec.compressed(flags, payload)
-        return encode(FullMessage(ITEM, self.codec.serializer_id, flags, self.request_id, packed))
+        return encode(self.codec.message(ITEM, self.request_id, payload, flags))
 
 
 class Stream:

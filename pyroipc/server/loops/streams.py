@@ -63,7 +63,7 @@ class Streams:
         self._streams: dict[int, Stream] = {}
         self._flusher: _Flusher | None = None
 
-    def open(self, message: Message, codec: CallCodec, iterator: Iterator[Any]) -> bytes:
+    def open(self, message: Message, codec: CallCodec, iterator: Iterator[Any]) -> Any:
         """Take an iterator that a method returned; return the payload of the answer.
 
         Raises:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from pyroipc.client.conversation import BREAKING
 from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
+from pyroipc.server.loops.backlog import Backlog
 from pyroipc.server.loops.runner import UNUSUAL, Runner
 from pyroipc.transports.readiness import READ, WRITE
 from pyroipc.transports.stream import MSG_DONTWAIT
 from pyroipc.wire.dialect import NATIVE, OtherDialectError
 from pyroipc.wire.message import ONEWAY, REQUEST
+from pyroipc.wire.native import LongMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from pyroipc.server.loops.streams import Streams
     from pyroipc.server.session import ServerSession
     from pyroipc.transports.spin import Spin
-    from pyroipc.wire.message import Buffer, Message
+    from pyroipc.wire.message import Message
 
     class Loop(Protocol):
         """What a visitor wants of its loop; all of it is for any thread."""
@@ -62,6 +64,10 @@ _SENDING_SECONDS = 0.002
 """Whoever sends to a client does so without waiting, and so is done in a moment."""
 _TURN_CALLS = 16
 """So many oneway calls of a client run, and then those of another one, if one waits."""
+_AHEAD_MAX = 8
+"""So many answers may wait behind a long one, and then nothing more is read."""
+_CHUNKS_MAX = 8
+"""So many chunks of a long answer are sent, and then it is somebody else's turn."""
 _TURN_NOTES = 64
 """So much is heard from a client about its streams, and then others are listened to."""
 _DISCARD_BYTES = 64 << 10
@@ -120,7 +126,7 @@ class Visitor(Runner):
         )
         self._loop = loop
         self._on_end = on_end
-        self.backlog: list[Encoded] = []
+        self.backlog = Backlog()
         self.fd = session.channel.sock.fileno()
         self.is_read = True
         """Whether to read what it sends."""
@@ -174,7 +180,7 @@ class Visitor(Runner):
             if (
                 not held
                 or self.is_postponed
-                or self.owes_since is not None
+                or (self.owes_since is not None and self._owes_too_much)
                 or (self._lane and self.has_enough())
             ):
                 self._pause()
@@ -234,21 +240,32 @@ class Visitor(Runner):
     @property
     def wants(self) -> int:
         """What the socket is to be watched for: READ, WRITE or neither."""
+        reads = READ if self.is_read and not self.has_ended else 0
         if self.owes_since is not None:
-            return WRITE
-        return READ if self.is_read and not self.has_ended else 0
+            return WRITE if self._owes_too_much else WRITE | reads
+        return reads
+
+    @property
+    def _owes_too_much(self) -> bool:
+        """Whether nothing more is to be read before it has taken what it was sent.
+
+        While a long answer is on its way, its other calls go on.
+        """
+        return self.owes_since is not None and not (
+            self.backlog.is_long and len(self.backlog) <= _AHEAD_MAX
+        )
 
     def _pause(self) -> None:
         """Read nothing for a moment: another thread reads, or there is enough to do."""
         self.is_read = False
         self._loop.watch(self)
-        if not (self.is_postponed or self.owes_since is not None):  # else somebody else resumes
+        if not (self.is_postponed or self._owes_too_much):  # else somebody else resumes
             self._loop.look_again(self)
 
     def look_again(self) -> None:
         """Send what could not be sent, and read again, if that is possible now."""
         self.flush()
-        if self.has_ended or self.is_read or self.is_postponed or self.owes_since is not None:
+        if self.has_ended or self.is_read or self.is_postponed or self._owes_too_much:
             return
         if self.session.lead.locked() or self.has_enough():
             self._loop.look_again(self)
@@ -323,6 +340,8 @@ class Visitor(Runner):
     def put(self, data: Encoded) -> None:
         """Send something as far as it goes, and keep the rest; any thread."""
         self.backlog.append(data)
+        if isinstance(data, LongMessage):
+            self.session.channel.widen()
         # The welcome waits for the answer to the introduction that came with the hello, so that
         # both are one piece, and wake the client once.
         if self.is_slow is not None or not self.session.decoder.buffered:
@@ -337,21 +356,19 @@ class Visitor(Runner):
         session = self.session
         channel = session.channel
         backlog = self.backlog
+        chunks = 0
         while (backlog or channel.unsent) and not self.has_ended:
             if not session.sending.acquire(timeout=patience):
                 self._loop.look_again(self)
                 return
             try:
-                parts: list[Buffer] = []
-                while backlog:
-                    data = backlog.pop(0)
-                    if isinstance(data, bytes):
-                        parts.append(data)
-                    else:
-                        parts.extend(data)
                 before = channel.offset
-                if not channel.send_what_goes(parts):
+                if not channel.send_what_goes(() if channel.unsent else backlog.take()):
                     self._owe(made_progress=channel.offset != before)
+                    return
+                chunks += 1
+                if chunks > _CHUNKS_MAX and backlog:  # others want to be served, too
+                    self._owe(made_progress=True)
                     return
             except BREAKING:
                 backlog.clear()  # whoever reads finds out why

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from pyroipc.client.pyro.codecs import PyroCodecs
     from pyroipc.client.pyro.session import PyroSession
-    from pyroipc.protocol.calls import CallCodec, Encoded
+    from pyroipc.protocol.calls import CallCodec, Encoded, Payload
     from pyroipc.server.connection import Connection
     from pyroipc.wire.message import Buffer, Message
 
@@ -172,8 +172,8 @@ class PyroServerSession(ServerSession):
             if message.flags & ONEWAY:
                 return []
             if type(value) not in NO_ITERATORS and hasattr(type(value), "__next__"):
-                payload = self.host.open_stream(message, codec, value)
-                return self._answer(codec, message, payload, STREAM)
+                stream_id = self.host.open_stream(message, codec, value)
+                return self._answer(codec, message, stream_id, STREAM)
             return self._answer(codec, message, codec.dumps(value))
         return None
 
@@ -188,7 +188,7 @@ class PyroServerSession(ServerSession):
         return object_id, member, blob
 
     def _answer(
-        self, codec: CallCodec, message: Message, payload: bytes, flags: int = 0
+        self, codec: CallCodec, message: Message, payload: Payload, flags: int = 0
     ) -> Encoded:
         """Encode an answer; one that opens a stream has its id as an annotation.
 
@@ -202,6 +202,7 @@ class PyroServerSession(ServerSession):
                     message.request_id, payload, flags=flags, correlation_id=correlation_id
                 )
             return super()._answer(codec, message, payload, flags)
+        assert isinstance(payload, bytes)
         annotations = {**self._answer_annotations(), "STRM": payload}
         # For clients that know no streams.
         told = codec.dumps(ProtocolError("result of call is an iterator"))

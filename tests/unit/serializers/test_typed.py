@@ -81,9 +81,9 @@ def test_a_sender_without_a_limit_of_digits_is_understood(serializer):
     assert serializer.loads(payload) == [10**5000] * 20
 
 
-def test_memoryviews_arrive_as_bytes(serializer):
+def test_memoryviews_arrive_as_what_they_hold(serializer):
     back = travel(serializer, [memoryview(b"abcd")[::2], memoryview(bytearray(b"x"))])
-    assert same(back, [b"ac", b"x"])
+    assert same(back, [b"ac", bytearray(b"x")])  # the latter is writable
     assert same(travel(serializer, memoryview(b"ab")), b"ab")
 
 
@@ -98,14 +98,6 @@ def test_other_zones_arrive_as_a_fixed_offset(serializer):
     assert back.replace(tzinfo=None) == when.replace(tzinfo=None)
     with pytest.raises(SerializeError, match="no offset"):
         serializer.dumps([dt.time(1, tzinfo=Odd())])
-
-
-def test_scalars_of_numpy_arrive_as_plain_numbers(serializer):
-    numpy = pytest.importorskip("numpy")
-    values = [numpy.float64(1.5), numpy.int64(5), numpy.float32(0.5), numpy.bool_(True)]
-    assert same(travel(serializer, values), [1.5, 5, 0.5, True])
-    with pytest.raises(SerializeError, match=r"ndarray.*argument 0\['a'\]"):
-        serializer.dumps_call("o", "m", ({"a": numpy.zeros(2)},), None)
 
 
 class Int(int):
