@@ -17,35 +17,25 @@ if TYPE_CHECKING:
 __all__ = ["Backlog"]
 
 
-class Backlog:
-    """Messages that wait to be sent; any thread may add some, and one at a time takes some."""
+class Backlog(list["Encoded"]):
+    """Messages that are not sent completely; any thread may add some, one at a time takes some."""
 
-    __slots__ = ("_long", "_next", "_waiting")
+    # A list, because every call asks whether there is anything: that costs no frame then.
+    __slots__ = ("_long", "_next")
 
     def __init__(self) -> None:
-        self._waiting: list[Encoded] = []
+        super().__init__()
         self._long: LongMessage | None = None  # that is under way
         self._next = 0  # the number of its next chunk
-
-    def __len__(self) -> int:
-        """Return how many messages wait, without the one that is under way."""
-        return len(self._waiting)
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting) or self._long is not None
 
     @property
     def is_long(self) -> bool:
         """Whether a long message is under way."""
         return self._long is not None
 
-    def append(self, data: Encoded) -> None:
-        """Add a message."""
-        self._waiting.append(data)
-
     def clear(self) -> None:
         """Forget all."""
-        self._waiting.clear()
+        super().clear()
         self._long = None
 
     def take(self) -> list[Buffer]:
@@ -59,30 +49,28 @@ class Backlog:
             if self._next < long.count:
                 parts += long.chunk(self._next)
                 self._next += 1
-            else:
+            if self._next >= long.count:
                 self._long = None  # what has waited for its end may go now
+                self.remove(long)
         return parts
 
     def _take_small(self, parts: list[Buffer]) -> None:
-        waiting = self._waiting
-        tied = set() if self._long is None else {self._long.request_id}
+        tied = set()  # to calls whose long messages come first
         place = 0
-        while place < len(waiting):
-            data = waiting[place]
+        while place < len(self):
+            data = self[place]
             if isinstance(data, LongMessage):
                 if self._long is None:
                     self._long, self._next = data, 0
-                    del waiting[place]
-                else:
-                    place += 1
                 tied.add(data.request_id)
+                place += 1
                 continue
             kind, request_id = _facts(data)
             if tied and (kind == GOODBYE or request_id in tied):
                 tied.add(request_id)
                 place += 1
                 continue
-            del waiting[place]
+            del self[place]
             parts += (data,) if isinstance(data, bytes) else data
 
 

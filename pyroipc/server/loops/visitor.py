@@ -180,7 +180,7 @@ class Visitor(Runner):
             if (
                 not held
                 or self.is_postponed
-                or self._owes_too_much
+                or (self.owes_since is not None and self._owes_too_much)
                 or (self._lane and self.has_enough())
             ):
                 self._pause()
@@ -252,7 +252,7 @@ class Visitor(Runner):
         While a long answer is on its way, its other calls go on.
         """
         return self.owes_since is not None and not (
-            self.backlog.is_long and len(self.backlog) < _AHEAD_MAX
+            self.backlog.is_long and len(self.backlog) <= _AHEAD_MAX
         )
 
     def _pause(self) -> None:
