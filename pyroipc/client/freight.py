@@ -197,6 +197,8 @@ def send_in_turn(
     channel, meanwhile = conversation.channel, conversation.receive_meanwhile
     if deadline is None:
         with conversation.sending:
+            if cargo is not None and cargo.waits_for_descriptors:
+                conversation.send_descriptors(cargo, None)
             channel.send_parts(parts, None, meanwhile, cargo)
         return
     held = False
@@ -206,6 +208,8 @@ def send_in_turn(
             break
         if not held:
             raise TimeoutError("the deadline passed while another call was being sent")
+        if cargo is not None and cargo.waits_for_descriptors:
+            conversation.send_descriptors(cargo, deadline)
         channel.send_parts(parts, deadline, meanwhile, cargo)
     finally:
         if held:

@@ -112,6 +112,11 @@ def add_type(cls: type, host: Host) -> None:
     types[cls] = types.get(cls, 0) + 1
 
 
+def look_at_type(cls: type) -> None:
+    """Have values of a type looked at by pickle from now on: some travel as descriptors."""
+    types.setdefault(cls, 1)
+
+
 def remove_type(cls: type) -> None:
     """Note that an object of this type is not registered any more."""
     left = types.get(cls, 0) - 1
@@ -249,6 +254,17 @@ class References:
                 "not have; pass a registered object that calls it instead"
             )
         return ["home", object_id]
+
+    def why_not_carried(self) -> str | None:
+        """Say why no descriptors can go beside messages; None: they can."""
+        session = self._session()
+        return "the connection is gone" if session is None else session.why_not_carried()
+
+    def begin_to_carry(self) -> None:
+        """Prepare for descriptors beside messages; the first time this asks the peer."""
+        session = self._session()
+        if session is not None:
+            session.courier.begin()
 
     def reduce(self, value: object) -> str | tuple[Any, ...]:
         """Say how pickle is to send a value of one of ``types``."""

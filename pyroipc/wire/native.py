@@ -129,6 +129,7 @@ class Decoder:
     __slots__ = (
         "_allocate",
         "_borrowed",
+        "_claimed",
         "_data_bytes",
         "_error",
         "_land",
@@ -139,6 +140,7 @@ class Decoder:
         "_start",
         "_total",
         "buffered",
+        "claim",
         "dialect",
         "end",
         "filling",
@@ -172,6 +174,9 @@ class Decoder:
         self._land = land
         self._allocate = allocate
         self._error: ProtocolError | SecurityError | None = None
+        self.claim: Callable[[Message], object] | None = None
+        """Takes in the descriptors that came beside a message; None: there cannot be any."""
+        self._claimed: object = None  # what it has returned for the message that is next
         self.received = 0
         self.buffered = False
         """True while a complete message may be waiting: call advance before receiving."""
@@ -330,6 +335,7 @@ class Decoder:
             _PLAIN[bytes(head[:24])] = (message.kind, message.serializer_id, message.flags)
         opened = self._opened(layout, message)
         # No call from here to the return: a signal handler could raise there.
+        self._claimed = None
         if stop == self.end:
             self._start = self.end = 0
         else:
@@ -348,9 +354,15 @@ class Decoder:
         Raises:
             ProtocolError: another one waits.
         """
-        if not isinstance(layout, Layout) or not layout.buffers:
+        if not isinstance(layout, Layout) or not isinstance(message, FullMessage):
             return None
-        assert isinstance(message, FullMessage)
+        if layout.descriptors and self.claim is not None:
+            if self._claimed is None:
+                for self._claimed in map(self.claim, (message,)):  # noqa: B020
+                    break
+            message.parcel = self._claimed
+        if not layout.buffers:
+            return None
         if self.filling is not None:
             raise ProtocolError("two messages with out-of-band buffers at once")
         return Assembly(message, layout.buffer_sizes, layout.forms, self._land)
@@ -481,6 +493,7 @@ class Decoder:
         message = layout.message(large)
         opened = self._opened(layout, message)
         # No call from here to the return: a signal handler could raise there.
+        self._claimed = None
         self._start = self.end = self._total = 0
         self._large = None
         if opened is None:
@@ -496,4 +509,4 @@ class Decoder:
         # So that nothing is taken for the begin of a message any more.
         self._total = HEADER_BYTES
         self._large = _NO_BYTES
-        self.filling = None
+        self.filling = self._claimed = None

@@ -21,12 +21,14 @@ class Backlog(list["Encoded"]):
     """Messages that are not sent completely; any thread may add some, one at a time takes some."""
 
     # A list, because every call asks whether there is anything: that costs no frame then.
-    __slots__ = ("_long", "_next")
+    __slots__ = ("_long", "_next", "launched")
 
     def __init__(self) -> None:
         super().__init__()
         self._long: LongMessage | None = None  # that is under way
         self._next = 0  # the number of its next chunk
+        self.launched: list[LongMessage] = []
+        """Messages whose descriptors have to go before what was taken away."""
 
     @property
     def is_long(self) -> bool:
@@ -36,6 +38,7 @@ class Backlog(list["Encoded"]):
     def clear(self) -> None:
         """Forget all."""
         super().clear()
+        self.launched.clear()
         self._long = None
 
     def take(self) -> list[Buffer]:
@@ -62,6 +65,8 @@ class Backlog(list["Encoded"]):
             if isinstance(data, LongMessage):
                 if self._long is None:
                     self._long, self._next = data, 0
+                    if data.waits_for_descriptors:
+                        self.launched.append(data)
                 tied.add(data.request_id)
                 place += 1
                 continue

@@ -180,10 +180,10 @@ def test_large_arrays_round_trip_and_are_not_searched(monkeypatch):
     numbers = numpy.full(400_000, 7)
     objects = numpy.array(["__main__", None] * 400_000, dtype=object)
     searched = []
-    search = pickle_module._may_name_main
+    search = pickle_module.may_name_main
     monkeypatch.setattr(
         pickle_module,
-        "_may_name_main",
+        "may_name_main",
         lambda *args: searched.append(search(*args)) or searched[-1],
     )
     for array in (numbers, objects):
