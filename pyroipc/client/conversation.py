@@ -15,7 +15,7 @@ from time import monotonic
 from pyroipc.client import sharing
 from pyroipc.client.codecs import Codecs
 from pyroipc.client.freight import Freight
-from pyroipc.client.hosting import limits_for
+from pyroipc.client.hosting import features_of, limits_for
 from pyroipc.client.peers import explain_end, fresh_copy
 from pyroipc.errors import (
     ConnectionClosedError,
@@ -28,9 +28,8 @@ from pyroipc.errors import (
     VersionMismatchError,
 )
 from pyroipc.protocol import state as states
-from pyroipc.protocol.hello import DESCRIPTORS, FEATURES, Hello
+from pyroipc.protocol.hello import Hello
 from pyroipc.serializers import main_names
-from pyroipc.transports.side import can_carry
 from pyroipc.transports.spin import make_spin, usable_cpus
 from pyroipc.wire.dialect import PYRO5, VERSIONS, OtherDialectError
 from pyroipc.wire.message import GOODBYE, HELLO, REFUSED, WELCOME
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
-    from pyroipc.client.courier import Courier
     from pyroipc.client.hosting import Host, Outbox
     from pyroipc.protocol.calls import Encoded
     from pyroipc.settings import Settings
@@ -93,7 +91,6 @@ class Conversation:
     __slots__ = (
         "__weakref__",
         "_ahead",
-        "_courier",
         "_error",
         "_freight",
         "_greeting",
@@ -150,7 +147,6 @@ class Conversation:
         self.sending = threading.Lock()
         self._greeting: threading.Lock | None = None
         self._freight: Freight | None = None
-        self._courier: Courier | None = None
 
     @property
     def peer(self) -> Peer:
@@ -171,10 +167,6 @@ class Conversation:
 
     def _fail_calls(self, error: PyroError) -> None:
         """Make all calls fail that wait for an answer."""
-        raise NotImplementedError
-
-    def send_descriptors(self, message: LongMessage, deadline: float | None) -> None:
-        """Send the descriptors of a message, before it; the caller sends."""
         raise NotImplementedError
 
     def send(self, data: Encoded, deadline: float | None = None) -> None:
@@ -226,11 +218,8 @@ class Conversation:
 
     def hello(self) -> Hello:
         """Say what this end is."""
-        features: tuple[str, ...] = FEATURES
-        if can_carry(self.channel.sock) and self.channel.peer.trusted:
-            features += (DESCRIPTORS,)
         return Hello(
-            features=(*features, "objects") if self.host else features,
+            features=features_of(self.channel, self.host),
             serializers=self.codecs.accepted,
             max_message_bytes=self._limits.message_bytes,
             image=main_names.image_identity(),

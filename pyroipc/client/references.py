@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Protocol
 
+    from pyroipc.client.exported import Exported
     from pyroipc.client.session import Session
     from pyroipc.wire.message import Buffer
 
@@ -61,38 +62,6 @@ if TYPE_CHECKING:
 
         def attach(self, session: Session) -> None:
             """See to it that requests of the peer are served, if nobody does yet."""
-
-
-class Exported:
-    """An object that peers may refer to.
-
-    Args:
-        object_id: its id over there.
-        class_key: a number that is the same for all objects with the same members.
-        entry: what the host needs to call it.
-        target: the object; kept alive by the reference.
-        origin: the entry as it is registered; for an instance of a registered class, that class's.
-        uri: where others can reach it, or None.
-    """
-
-    __slots__ = ("class_key", "count", "entry", "object_id", "origin", "target", "uri")
-
-    def __init__(
-        self,
-        object_id: str,
-        class_key: int,
-        entry: Any,
-        target: object,
-        origin: Any = None,
-        uri: str | None = None,
-    ) -> None:
-        self.uri = uri
-        self.object_id = object_id
-        self.class_key = class_key
-        self.entry = entry
-        self.target = target
-        self.origin = entry if origin is None else origin
-        self.count = 0
 
 
 types: dict[type, int] = {}
@@ -258,7 +227,9 @@ class References:
     def why_not_carried(self) -> str | None:
         """Say why no descriptors can go beside messages; None: they can."""
         session = self._session()
-        return "the connection is gone" if session is None else session.why_not_carried()
+        from pyroipc.client.courier import why_not_carried  # when first needed
+
+        return "the connection is gone" if session is None else why_not_carried(session)
 
     def begin_to_carry(self) -> None:
         """Prepare for descriptors beside messages; the first time this asks the peer."""

@@ -76,13 +76,14 @@ class Session(Exchange):
         settings: read now; later changes do not matter.
     """
 
-    __slots__ = ("_pump", "_users", "references", "sinks")
+    __slots__ = ("_courier", "_pump", "_users", "references", "sinks")
 
     def __init__(self, channel: StreamChannel, settings: Settings = config) -> None:
         super().__init__(channel, settings)
         self.sinks: dict[int, Sink] = {}
         """What takes the answers that no thread need wait for, by the id of the request."""
         self._pump: Pump | None = None
+        self._courier: Courier | None = None
         self.references = References(self)
         self.codecs.refer(self.references)
         learn_handles()
@@ -118,12 +119,6 @@ class Session(Exchange):
 
             courier = self._courier = Courier(self)
         return courier
-
-    def why_not_carried(self) -> str | None:
-        """Say why no descriptors can go beside messages; None: they can."""
-        from pyroipc.client.courier import why_not_carried
-
-        return why_not_carried(self)
 
     def send_descriptors(self, message: LongMessage, deadline: float | None) -> None:
         """Send the descriptors of a message, before it; the caller sends.
@@ -481,7 +476,7 @@ class Session(Exchange):
         self.waiters = {}
         self.sinks = {}
         self.arrived = None
-        self._pump = None
+        self._pump = self._courier = None
         super().disown()
 
     def _fail_calls(self, error: PyroError) -> None:

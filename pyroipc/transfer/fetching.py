@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 
+from pyroipc.client.courier import why_not_carried
 from pyroipc.errors import DigestMismatchError, TransferError
 from pyroipc.transfer.copying import copy_pieces
 from pyroipc.transfer.partial import Partial, digest_of, version_of, write_at
@@ -79,7 +80,7 @@ def passes_descriptors(proxy: Proxy[Any]) -> bool:
     """Say whether descriptors can be passed over the connection of a proxy."""
     session = proxy._pyroConnection
     settings = proxy._pyro_settings
-    return session is not None and session.why_not_carried() is None and not settings.COMPRESSION
+    return session is not None and why_not_carried(session) is None and not settings.COMPRESSION
 
 
 def _copy(

@@ -36,18 +36,7 @@ it lends memory through :meth:`Decoder.get_buffer`, and is told in ``received`` 
 from __future__ import annotations
 
 from pyroipc.errors import MessageTooLargeError, ProtocolError, SecurityError
-from pyroipc.wire.message import (
-    BATCH,
-    DATA,
-    END,
-    ERROR,
-    NESTED,
-    ONEWAY,
-    STREAM,
-    FullMessage,
-    Limits,
-    Message,
-)
+from pyroipc.wire.message import DATA, FullMessage, Limits, Message
 from pyroipc.wire.native_bulk import Assembly, LongMessage, PlainLanding
 from pyroipc.wire.native_encoder import (
     JOIN_BYTES,
@@ -62,6 +51,7 @@ from pyroipc.wire.native_layout import (
     HEADER_BYTES,
     NATIVE,
     SIGNATURE,
+    USUAL_FLAGS,
     VERSION,
     Layout,
 )
@@ -94,9 +84,6 @@ SCRATCH_BYTES = 64 << 10
 
 _unpack_from = HEADER.unpack_from
 _new = object.__new__
-
-
-_USUAL_FLAGS = frozenset((0, ERROR, ONEWAY, NESTED, STREAM, BATCH, END))
 _PLAIN: dict[bytes, tuple[int, int, int]] = {}
 """The prefixes of plain messages that were seen, and what they say. There are not many that are
 remembered, whatever peers send: kinds times usual flags times 32 serializers."""
@@ -331,7 +318,7 @@ class Decoder:
             return None
         stop = start + layout.total
         message = layout.message(memoryview(self._scratch[start:stop]))
-        if layout.is_plain and message.flags in _USUAL_FLAGS and message.serializer_id < 32:
+        if layout.is_plain and message.flags in USUAL_FLAGS and message.serializer_id < 32:
             _PLAIN[bytes(head[:24])] = (message.kind, message.serializer_id, message.flags)
         opened = self._opened(layout, message)
         # No call from here to the return: a signal handler could raise there.

@@ -15,7 +15,7 @@ import pytest
 
 import pyroipc
 from pyroipc import Proxy, SecurityError, SerializeError
-from pyroipc.client.session import session_for
+from pyroipc.client.sockets import session_for
 from pyroipc.protocol.hello import DESCRIPTORS
 from pyroipc.transports.side import DESCRIPTORS_MAX, SideChannel, make_side_pair
 from pyroipc.wire.message import (
