@@ -15,7 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyroipc.client.batch import BatchProxy, BatchResults, batch
     from pyroipc.client.futures import Future, FutureResult, asyncproxy
+    from pyroipc.client.handles import Descriptor
     from pyroipc.client.proxy import Proxy
+    from pyroipc.client.shared import SharedBuffer, shared_array, shared_buffer, shared_owner
     from pyroipc.client.streams import RemoteIterator
     from pyroipc.context import current_context
     from pyroipc.errors import (
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
         ConnectionClosedError,
         DaemonError,
         DeadlockError,
+        DigestMismatchError,
+        DiskFullError,
         DrainingError,
+        FileChangedError,
         ForkedConnectionError,
         MessageTooLargeError,
         NamingError,
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
         SerializeError,
         StartupError,
         TimeoutError,
+        TransferError,
         VersionMismatchError,
     )
     from pyroipc.naming.client import locate_ns, lookup, resolve, type_meta, yplookup
@@ -55,6 +61,9 @@ if TYPE_CHECKING:
     from pyroipc.server.daemon import Daemon, DaemonObject, serve
     from pyroipc.server.exposure import behavior, callback, expose, oneway
     from pyroipc.settings import Settings, config
+    from pyroipc.transfer.fetching import fetch_file
+    from pyroipc.transfer.sending import send_file
+    from pyroipc.transfer.serving import FileServer
     from pyroipc.uri import URI
 
 __version__ = "0.1.0"
@@ -71,7 +80,12 @@ __all__ = [
     "DaemonError",
     "DaemonObject",
     "DeadlockError",
+    "Descriptor",
+    "DigestMismatchError",
+    "DiskFullError",
     "DrainingError",
+    "FileChangedError",
+    "FileServer",
     "ForkedConnectionError",
     "Future",
     "FutureResult",
@@ -88,8 +102,10 @@ __all__ = [
     "SerializeError",
     "SerializedBlob",
     "Settings",
+    "SharedBuffer",
     "StartupError",
     "TimeoutError",
+    "TransferError",
     "VersionMismatchError",
     "__version__",
     "asyncproxy",
@@ -100,6 +116,7 @@ __all__ = [
     "current_context",
     "excepthook",
     "expose",
+    "fetch_file",
     "format_traceback",
     "get_pyro_traceback",
     "locate_ns",
@@ -110,7 +127,11 @@ __all__ = [
     "register_class_to_dict",
     "register_dict_to_class",
     "resolve",
+    "send_file",
     "serve",
+    "shared_array",
+    "shared_buffer",
+    "shared_owner",
     "spawn",
     "start_ns",
     "start_ns_loop",
@@ -132,7 +153,12 @@ _WHERE = {
     "DaemonError": "pyroipc.errors:DaemonError",
     "DaemonObject": "pyroipc.server.daemon:DaemonObject",
     "DeadlockError": "pyroipc.errors:DeadlockError",
+    "Descriptor": "pyroipc.client.handles:Descriptor",
+    "DigestMismatchError": "pyroipc.errors:DigestMismatchError",
+    "DiskFullError": "pyroipc.errors:DiskFullError",
     "DrainingError": "pyroipc.errors:DrainingError",
+    "FileChangedError": "pyroipc.errors:FileChangedError",
+    "FileServer": "pyroipc.transfer.serving:FileServer",
     "ForkedConnectionError": "pyroipc.errors:ForkedConnectionError",
     "Future": "pyroipc.client.futures:Future",
     "FutureResult": "pyroipc.client.futures:FutureResult",
@@ -149,8 +175,10 @@ _WHERE = {
     "SerializeError": "pyroipc.errors:SerializeError",
     "SerializedBlob": "pyroipc.protocol.blobs:SerializedBlob",
     "Settings": "pyroipc.settings:Settings",
+    "SharedBuffer": "pyroipc.client.shared:SharedBuffer",
     "StartupError": "pyroipc.errors:StartupError",
     "TimeoutError": "pyroipc.errors:TimeoutError",
+    "TransferError": "pyroipc.errors:TransferError",
     "URI": "pyroipc.uri:URI",
     "VersionMismatchError": "pyroipc.errors:VersionMismatchError",
     "asyncproxy": "pyroipc.client.futures:asyncproxy",
@@ -160,6 +188,8 @@ _WHERE = {
     "config": "pyroipc.settings:config",
     "current_context": "pyroipc.context:current_context",
     "excepthook": "pyroipc.protocol.remote_errors:excepthook",
+    "fetch_file": "pyroipc.transfer.fetching:fetch_file",
+    "send_file": "pyroipc.transfer.sending:send_file",
     "expose": "pyroipc.server.exposure:expose",
     "format_traceback": "pyroipc.protocol.remote_errors:format_traceback",
     "get_pyro_traceback": "pyroipc.protocol.remote_errors:get_pyro_traceback",
@@ -172,6 +202,9 @@ _WHERE = {
     "register_dict_to_class": "pyroipc.serializers.classes:register_dict_to_class",
     "resolve": "pyroipc.naming.client:resolve",
     "serve": "pyroipc.server.daemon:serve",
+    "shared_array": "pyroipc.client.shared:shared_array",
+    "shared_buffer": "pyroipc.client.shared:shared_buffer",
+    "shared_owner": "pyroipc.client.shared:shared_owner",
     "spawn": "pyroipc.process.spawning:spawn",
     "start_ns": "pyroipc.naming.launch:start_ns",
     "start_ns_loop": "pyroipc.naming.launch:start_ns_loop",

@@ -19,6 +19,10 @@
     ├── DaemonError                   registration, unknown objects, a daemon used wrongly
     ├── DeadlockError                 calls that wait for each other in a circle
     ├── NamingError                   the name server: unknown names, or no server found
+    ├── TransferError                 a file cannot be fetched or sent
+    │   ├── FileChangedError          it was changed meanwhile
+    │   ├── DigestMismatchError       it did not arrive as it was
+    │   └── DiskFullError             there is no room for it
     ├── StartupError                  a child that could not start the object it was to host
     └── RemoteError                   a remote exception whose class is not known here
 
@@ -40,7 +44,10 @@ __all__ = [
     "ConnectionClosedError",
     "DaemonError",
     "DeadlockError",
+    "DigestMismatchError",
+    "DiskFullError",
     "DrainingError",
+    "FileChangedError",
     "ForkedConnectionError",
     "MessageTooLargeError",
     "NamingError",
@@ -52,6 +59,7 @@ __all__ = [
     "SerializeError",
     "StartupError",
     "TimeoutError",
+    "TransferError",
     "VersionMismatchError",
 ]
 
@@ -154,6 +162,22 @@ class DeadlockError(PyroError):
 
 class NamingError(PyroError):
     """The name server does not know a name, or none was found."""
+
+
+class TransferError(PyroError):
+    """A file cannot be fetched or sent."""
+
+
+class FileChangedError(TransferError):
+    """A file was changed while it was being transferred: begin anew."""
+
+
+class DigestMismatchError(TransferError):
+    """A file did not arrive as it was sent; what had arrived of it was removed: begin anew."""
+
+
+class DiskFullError(TransferError):
+    """There is no room for a file; the transfer goes on where it stopped when it is repeated."""
 
 
 class StartupError(PyroError):

@@ -15,7 +15,7 @@ from time import monotonic
 from pyroipc.client import sharing
 from pyroipc.client.codecs import Codecs
 from pyroipc.client.freight import Freight
-from pyroipc.client.hosting import limits_for
+from pyroipc.client.hosting import features_of, limits_for
 from pyroipc.client.peers import explain_end, fresh_copy
 from pyroipc.errors import (
     ConnectionClosedError,
@@ -28,7 +28,7 @@ from pyroipc.errors import (
     VersionMismatchError,
 )
 from pyroipc.protocol import state as states
-from pyroipc.protocol.hello import FEATURES, Hello
+from pyroipc.protocol.hello import Hello
 from pyroipc.serializers import main_names
 from pyroipc.transports.spin import make_spin, usable_cpus
 from pyroipc.wire.dialect import PYRO5, VERSIONS, OtherDialectError
@@ -219,7 +219,7 @@ class Conversation:
     def hello(self) -> Hello:
         """Say what this end is."""
         return Hello(
-            features=(*FEATURES, "objects") if self.host else FEATURES,
+            features=features_of(self.channel, self.host),
             serializers=self.codecs.accepted,
             max_message_bytes=self._limits.message_bytes,
             image=main_names.image_identity(),

@@ -30,6 +30,7 @@ from pyroipc.wire.message import (
     GOODBYE,
     HELLO,
     NESTED,
+    OFFER,
     PING,
     PONG,
     REQUEST,
@@ -51,6 +52,8 @@ _TRIES = repeat(NO_WAIT)
 ANSWERS = (RESPONSE, WELCOME, PONG)
 FOLLOW_SECONDS = 1.0
 """A follower looks for itself whether somebody leads, at least this often."""
+_WANTING = (HELLO, PING, OFFER)
+"""What is answered at once."""
 NO_OBJECTS = "this end hosts no objects"
 _SHORT_BYTES = 60 << 10
 _NO_CONVERSATION = "no conversation is going on; it begins with a hello"
@@ -390,7 +393,7 @@ class Exchange(Conversation):
                     self.arrived = message = self.decoder.advance()
                     if message is None and not self.channel.receive_now():
                         return True
-                elif message.kind == HELLO or message.kind == PING:
+                elif message.kind in _WANTING:
                     return False
                 elif message.kind == REQUEST and self.is_served and self.host.has_enough():  # type: ignore[union-attr]
                     return False  # of a peer that asks and asks, and reads no answer

@@ -23,6 +23,7 @@ from pyroipc.wire.native import LongMessage
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from pyroipc.client.conversation import Conversation
     from pyroipc.protocol.calls import Encoded
@@ -195,8 +196,11 @@ def send_in_turn(
         TimeoutError: the deadline passed while the peer did not read.
     """
     channel, meanwhile = conversation.channel, conversation.receive_meanwhile
+    session: Any = conversation  # only those carry descriptors
     if deadline is None:
         with conversation.sending:
+            if cargo is not None and cargo.waits_for_descriptors:
+                session.send_descriptors(cargo, None)
             channel.send_parts(parts, None, meanwhile, cargo)
         return
     held = False
@@ -206,6 +210,8 @@ def send_in_turn(
             break
         if not held:
             raise TimeoutError("the deadline passed while another call was being sent")
+        if cargo is not None and cargo.waits_for_descriptors:
+            session.send_descriptors(cargo, deadline)
         channel.send_parts(parts, deadline, meanwhile, cargo)
     finally:
         if held:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pyroipc.protocol.hello import DESCRIPTORS, FEATURES
+from pyroipc.transports.side import can_carry
 from pyroipc.wire.message import Limits
 
 TYPE_CHECKING = False
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
 
     from pyroipc.protocol.calls import Encoded
     from pyroipc.settings import Settings
+    from pyroipc.transports.stream import StreamChannel
     from pyroipc.transports.trust import Peer
     from pyroipc.wire.message import Message
 
@@ -63,3 +66,9 @@ def limits_for(peer: Peer, settings: Settings) -> Limits:
             _known_limits.clear()
         _known_limits[key] = limits
     return limits
+
+
+def features_of(channel: StreamChannel, host: Host | None) -> tuple[str, ...]:
+    """Return what this end of a channel can do."""
+    carries = can_carry(channel.sock) and channel.peer.trusted
+    return (*FEATURES, *((DESCRIPTORS,) * carries), *(("objects",) if host else ()))

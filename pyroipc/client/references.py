@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Protocol
 
+    from pyroipc.client.exported import Exported
     from pyroipc.client.session import Session
     from pyroipc.wire.message import Buffer
 
@@ -63,38 +64,6 @@ if TYPE_CHECKING:
             """See to it that requests of the peer are served, if nobody does yet."""
 
 
-class Exported:
-    """An object that peers may refer to.
-
-    Args:
-        object_id: its id over there.
-        class_key: a number that is the same for all objects with the same members.
-        entry: what the host needs to call it.
-        target: the object; kept alive by the reference.
-        origin: the entry as it is registered; for an instance of a registered class, that class's.
-        uri: where others can reach it, or None.
-    """
-
-    __slots__ = ("class_key", "count", "entry", "object_id", "origin", "target", "uri")
-
-    def __init__(
-        self,
-        object_id: str,
-        class_key: int,
-        entry: Any,
-        target: object,
-        origin: Any = None,
-        uri: str | None = None,
-    ) -> None:
-        self.uri = uri
-        self.object_id = object_id
-        self.class_key = class_key
-        self.entry = entry
-        self.target = target
-        self.origin = entry if origin is None else origin
-        self.count = 0
-
-
 types: dict[type, int] = {}
 """The types of the objects that are registered in this process, and how many there are of each."""
 _hosts: weakref.WeakSet[Host] = weakref.WeakSet()
@@ -110,6 +79,11 @@ def add_type(cls: type, host: Host) -> None:
     """Note that an object of this type was registered by a host."""
     _hosts.add(host)
     types[cls] = types.get(cls, 0) + 1
+
+
+def look_at_type(cls: type) -> None:
+    """Have values of a type looked at by pickle from now on: some travel as descriptors."""
+    types.setdefault(cls, 1)
 
 
 def remove_type(cls: type) -> None:
@@ -249,6 +223,19 @@ class References:
                 "not have; pass a registered object that calls it instead"
             )
         return ["home", object_id]
+
+    def why_not_carried(self) -> str | None:
+        """Say why no descriptors can go beside messages; None: they can."""
+        session = self._session()
+        from pyroipc.client.courier import why_not_carried  # when first needed
+
+        return "the connection is gone" if session is None else why_not_carried(session)
+
+    def begin_to_carry(self) -> None:
+        """Prepare for descriptors beside messages; the first time this asks the peer."""
+        session = self._session()
+        if session is not None:
+            session.courier.begin()
 
     def reduce(self, value: object) -> str | tuple[Any, ...]:
         """Say how pickle is to send a value of one of ``types``."""

@@ -244,7 +244,11 @@ def read_result(proxy: Proxy[Any], session: Session, codec: CallCodec, message: 
         SerializeError: it cannot be decoded.
         Exception: what the remote method raised.
     """
-    if message.kind != RESPONSE or message.flags & ~_RESPONSE_FLAGS or message.descriptors:
+    if (
+        message.kind != RESPONSE
+        or message.flags & ~_RESPONSE_FLAGS
+        or (message.descriptors and message.parcel is None)
+    ):
         raise ProtocolError(f"the answer is not one that this version understands: {message!r}")
     if message.annotations or running.get() is not None:
         take_annotations(proxy, message)

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 from pyroipc.client import janitor, sharing
 from pyroipc.client.conversation import BREAKING, ConversationEndedError
 from pyroipc.client.exchange import ANSWERS, FOLLOW_SECONDS, NO_OBJECTS, Exchange
+from pyroipc.client.luggage import learn_handles
 from pyroipc.client.peers import fresh_copy
 from pyroipc.client.pump import Pump
 from pyroipc.client.references import References
@@ -28,7 +29,18 @@ from pyroipc.protocol.calls import drop_parent, parent_of
 from pyroipc.settings import config
 from pyroipc.transports.stream import WokenError
 from pyroipc.wire.dialect import NATIVE
-from pyroipc.wire.message import CANCEL, CREDIT, ITEM, NESTED, PING, PONG, RELEASE, REQUEST, STREAM
+from pyroipc.wire.message import (
+    CANCEL,
+    CREDIT,
+    ITEM,
+    NESTED,
+    OFFER,
+    PING,
+    PONG,
+    RELEASE,
+    REQUEST,
+    STREAM,
+)
 from pyroipc.wire.native import encode_plain, plain_prefix
 
 TYPE_CHECKING = False
@@ -36,12 +48,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from pyroipc.client.courier import Courier
     from pyroipc.client.proxy import Proxy
     from pyroipc.client.waiters import Sink
     from pyroipc.protocol.calls import CallCodec, Encoded
     from pyroipc.settings import Settings
     from pyroipc.transports.stream import StreamChannel
     from pyroipc.wire.message import Message
+    from pyroipc.wire.native import LongMessage
 
 _PING = plain_prefix(PING, 0, 0)
 _PONG = plain_prefix(PONG, 0, 0)
@@ -62,15 +76,17 @@ class Session(Exchange):
         settings: read now; later changes do not matter.
     """
 
-    __slots__ = ("_pump", "_users", "references", "sinks")
+    __slots__ = ("_courier", "_pump", "_users", "references", "sinks")
 
     def __init__(self, channel: StreamChannel, settings: Settings = config) -> None:
         super().__init__(channel, settings)
         self.sinks: dict[int, Sink] = {}
         """What takes the answers that no thread need wait for, by the id of the request."""
         self._pump: Pump | None = None
+        self._courier: Courier | None = None
         self.references = References(self)
         self.codecs.refer(self.references)
+        learn_handles()
         # Proxies, by their id: equal ones are several users.
         self._users: WeakValueDictionary[int, object] | None = None
         sharing.sessions.add(self)
@@ -93,6 +109,30 @@ class Session(Exchange):
         if pump is None:
             pump = self._pump = Pump(self)
         return pump
+
+    @property
+    def courier(self) -> Courier:
+        """Takes descriptors to the peer and from it; made when there are some."""
+        courier = self._courier
+        if courier is None:
+            from pyroipc.client.courier import Courier
+
+            courier = self._courier = Courier(self)
+        return courier
+
+    def send_descriptors(self, message: LongMessage, deadline: float | None) -> None:
+        """Send the descriptors of a message, before it; the caller sends.
+
+        Raises:
+            CommunicationError: they cannot be sent, and so the message must not be.
+        """
+        try:
+            self.courier.send(message, deadline)
+        except CommunicationError as error:
+            error.call_status = "not sent"
+            if message.kind == REQUEST:
+                self.freight.taken_back.add(message.request_id)
+            raise
 
     # --- what arrives beside answers -----------------------------------------------------------
 
@@ -176,8 +216,8 @@ class Session(Exchange):
             sink = self.sinks.get(message.request_id)
             if sink is not None:
                 sink.deliver(message)
-        elif kind == PING:
-            self.send(self._pong(message))
+        elif kind in {PING, OFFER}:
+            self._answer_at_once(message)
         elif kind == REQUEST:
             if message.flags & NESTED and self._give_to_waiter(message):
                 return
@@ -195,6 +235,12 @@ class Session(Exchange):
 
     def _pong(self, message: Message) -> Encoded:
         return encode_plain(_PONG, message.request_id, bytes(message.payload[:64]))
+
+    def _answer_at_once(self, message: Message) -> None:
+        if message.kind == OFFER:
+            self.courier.answer(message)
+        else:
+            self.send(self._pong(message))
 
     def _is_awaited(self, message: Message) -> bool:
         return message.request_id in self.sinks or super()._is_awaited(message)
@@ -430,7 +476,7 @@ class Session(Exchange):
         self.waiters = {}
         self.sinks = {}
         self.arrived = None
-        self._pump = None
+        self._pump = self._courier = None
         super().disown()
 
     def _fail_calls(self, error: PyroError) -> None:
@@ -445,3 +491,7 @@ class Session(Exchange):
                 break
             sink.fail(fresh_copy(error))
         self.references.end()
+        courier, self._courier = self._courier, None
+        if courier is not None:
+            self.decoder.claim = None
+            courier.end()

@@ -59,6 +59,13 @@ class _NoReferences:
         """
         raise SerializeError("the data of a blob cannot refer to objects of a connection")
 
+    def why_not_carried(self) -> str | None:
+        """Say why no descriptors go with the data of a blob."""
+        return "the data of a blob are for anyone"
+
+    def begin_to_carry(self) -> None:
+        """Do nothing: it never comes to that."""
+
     def reduce(self, value: object) -> str | tuple[Any, ...]:
         """Return how pickle sends it."""
         return value.__reduce_ex__(5)

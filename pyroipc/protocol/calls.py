@@ -17,6 +17,7 @@ from pyroipc.errors import (
 )
 from pyroipc.protocol.compression import compress, decompress
 from pyroipc.serializers.parts import Parts
+from pyroipc.serializers.passengers import arriving
 from pyroipc.wire.message import (
     COMPRESSED,
     ERROR,
@@ -145,13 +146,23 @@ class CallCodec:
         flags, payload = self.compressed(flags, payload)
         if isinstance(payload, Parts):
             inner, buffers, forms = payload.payload, payload.buffers, payload.forms
+            parcel = payload.parcel
         else:
+            parcel = ()
             inner, buffers, forms = payload, [], b""
         if len(inner) > CHUNK_BYTES and self._puts_apart:
             buffers, forms = [memoryview(inner), *buffers], bytes([PAYLOAD]) + forms
             inner = b""
         return FullMessage(
-            kind, self.serializer_id, flags, request_id, inner, buffers=buffers, forms=forms
+            kind,
+            self.serializer_id,
+            flags,
+            request_id,
+            inner,
+            buffers=buffers,
+            forms=forms,
+            descriptors=len(parcel),
+            parcel=parcel,
         )
 
     def value_of(self, message: Message) -> Any:
@@ -161,20 +172,25 @@ class CallCodec:
             SerializeError: it cannot be decoded.
         """
         try:
-            if not message.buffers:
+            if not message.buffers and message.parcel is None:
                 return self.loads(message.payload)
-            return self.serializer.loads_parts(message.payload, _taken(message))
+            with arriving(message.parcel):
+                return self.serializer.loads_parts(message.payload, _taken(message))
         except Exception as failure:
             raise self.load_failed(failure) from failure
 
     def call_reader(self, message: Message) -> Callable[[Buffer], Any]:
-        """Return what does for a message with buffers what ``loads_call`` does for others."""
-        buffers = list(_taken(message))
+        """Return what does for a message with buffers what ``loads_call`` does for others.
+
+        The descriptors beside it are found likewise.
+        """
+        buffers, parcel = list(_taken(message)), message.parcel
         loads = self.serializer.loads_call_parts
 
         def read(payload: Buffer) -> Any:
             try:
-                return loads(payload, buffers)
+                with arriving(parcel):
+                    return loads(payload, buffers)
             finally:
                 buffers.clear()  # they belong to what was made of them
 

@@ -40,6 +40,8 @@ LIBRARY = f"pyroipc {__version__}"
 PYTHON = f"{sys.implementation.name} {'.'.join(map(str, sys.version_info[:3]))}"
 BUFFERS = "buffers"
 """How a peer says that it takes out-of-band buffers."""
+DESCRIPTORS = "descriptors"
+"""How a peer says that it takes descriptors beside messages."""
 FEATURES = ("ping", FEATURE, BUFFERS)
 _MAX_LINES = 64
 

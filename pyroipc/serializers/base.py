@@ -52,6 +52,12 @@ if TYPE_CHECKING:
         def withdraw_reduced(self, reduced: str | tuple[Any, ...]) -> None:
             """Uncount what ``reduce`` returned: it was only a try."""
 
+        def why_not_carried(self) -> str | None:
+            """Say why no descriptors can go beside messages; None: they can."""
+
+        def begin_to_carry(self) -> None:
+            """Prepare for descriptors beside messages; the first time this asks the peer."""
+
         def take_back(self, dumps: Callable[..., object], *args: object) -> None:
             """Uncount what was counted while this was called, by calling it once more."""
             ...

@@ -22,16 +22,19 @@ from __future__ import annotations
 
 import sys
 
+from pyroipc.errors import SerializeError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _pickle import PickleBuffer
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 __all__ = [
     "APART_BYTES",
     "BYTEARRAY",
     "BYTES",
+    "DESCRIPTORS_MAX",
     "FRAME",
     "HEADS",
     "MAX_LOOSE",
@@ -53,6 +56,7 @@ APART_BYTES = 64 << 10
 MEMORY = 0
 BYTES = 2
 BYTEARRAY = 3
+DESCRIPTORS_MAX = 16
 _MAX_BUFFERS = 1024
 """More go into the payload: a receiver takes a limited number."""
 
@@ -65,6 +69,10 @@ def _n_bytes_of_array(value: Any) -> int:
     return len(value) * value.itemsize  # type: ignore[no-any-return]
 
 
+def _n_bytes_of_map(value: Any) -> int:
+    return 0 if value.closed else len(value)
+
+
 SIZES: dict[type, Callable[[Any], int]] = {bytes: len, bytearray: len, memoryview: _n_bytes}
 """How large a buffer is, by its exact type; see :func:`learn_types`."""
 
@@ -73,9 +81,10 @@ def learn_types() -> None:
     """Take note of types whose modules were imported meanwhile; nothing is imported here."""
     for module, name, size in (
         ("array", "array", _n_bytes_of_array),
-        ("mmap", "mmap", len),
+        ("mmap", "mmap", _n_bytes_of_map),
         ("numpy", "ndarray", _n_bytes),
         ("numpy", "memmap", _n_bytes),
+        ("pyroipc.transports.segments", "SharedBuffer", _n_bytes_of_map),
     ):
         cls = getattr(sys.modules.get(module), name, None)
         if isinstance(cls, type):
@@ -117,21 +126,29 @@ class Parts:
         payload: what was encoded.
         buffers: views of the sender's memory, as bytes.
         forms: the form of each, as one byte.
+        parcel: what holds the descriptors that travel beside it.
     """
 
-    __slots__ = ("_n_bytes", "buffers", "forms", "payload")
+    __slots__ = ("_n_bytes", "buffers", "forms", "parcel", "payload")
 
-    def __init__(self, payload: bytes, buffers: list[memoryview], forms: bytes) -> None:
+    def __init__(
+        self,
+        payload: bytes,
+        buffers: list[memoryview],
+        forms: bytes,
+        parcel: Sequence[Any] = (),
+    ) -> None:
         self.payload = payload
         self.buffers = buffers
         self.forms = forms
-        self._n_bytes = len(payload) + sum(map(len, buffers))
+        self.parcel = parcel
+        self._n_bytes = max(APART_BYTES, len(payload) + sum(map(len, buffers)))
 
     def __len__(self) -> int:
         return self._n_bytes
 
     def __add__(self, tail: bytes) -> Parts:
-        return Parts(self.payload + tail, self.buffers, self.forms)
+        return Parts(self.payload + tail, self.buffers, self.forms, self.parcel)
 
     def __repr__(self) -> str:
         return f"<payload of {len(self.payload)} bytes and {len(self.buffers)} buffers>"
@@ -140,10 +157,11 @@ class Parts:
 class Stow:
     """Takes the buffers of one payload."""
 
-    __slots__ = ("_forms", "buffers")
+    __slots__ = ("_forms", "_parcel", "buffers")
 
     def __init__(self) -> None:
         self.buffers: list[memoryview] = []
+        self._parcel: list[Any] = []
         self._forms = bytearray()
 
     @property
@@ -157,16 +175,34 @@ class Stow:
         self._forms.append(form)
         return len(self.buffers) - 1
 
+    def load(self, holder: Any) -> int:
+        """Take what holds a descriptor; return the number of that beside the message.
+
+        Raises:
+            SerializeError: there are too many.
+        """
+        for index, other in enumerate(self._parcel):
+            if other is holder:
+                return index
+        if len(self._parcel) >= DESCRIPTORS_MAX:
+            raise SerializeError(
+                f"at most {DESCRIPTORS_MAX} descriptors go with one message; make several calls, "
+                "or put arrays that belong together into one shared_array"
+            )
+        self._parcel.append(holder)
+        return len(self._parcel) - 1
+
     def clear(self) -> None:
         """Forget what was taken: the value is encoded anew."""
+        self._parcel.clear()
         self.buffers.clear()
         self._forms.clear()
 
     def parts(self, payload: bytes) -> bytes | Parts:
         """Put the payload and what was taken together."""
-        if not self.buffers:
+        if not self.buffers and not self._parcel:
             return payload
-        return Parts(payload, list(self.buffers), bytes(self._forms))
+        return Parts(payload, list(self.buffers), bytes(self._forms), tuple(self._parcel))
 
 
 def flat(value: Any) -> memoryview:

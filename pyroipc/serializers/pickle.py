@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
     from pyroipc.serializers.base import Buffer, ClassesFor, DecodedCall, Manner, References
     from pyroipc.serializers.parts import Parts
+    from pyroipc.serializers.pickle_parts import Collector
     from pyroipc.serializers.pyro import PyroForm
 
 __all__ = ["CloudpickleSerializer", "DillSerializer", "PickleSerializer"]
@@ -78,10 +79,11 @@ class PickleSerializer(Serializer):
     trust = "code"
     bare_loads = _loads
     carries_classes = True  # errors travel as classes and objects, see protocol/remote_errors
-    __slots__ = ("_by_reference", "_peer", "_table")
+    __slots__ = ("_by_reference", "_peer", "_references", "_table")
 
     def __init__(self, peer: PeerImage = _STRANGER, references: References | None = None) -> None:
         self._peer = peer
+        self._references = references
         self._table = None if references is None else ReferenceTable(references)
         # A live view: types are added and removed as objects are registered.
         self._by_reference = _NO_TYPES if references is None else references.types
@@ -286,7 +288,8 @@ class PickleSerializer(Serializer):
         Raises:
             SerializeError: cloudpickle cannot do it either, or is not installed.
         """
-        if not isinstance(failure, LargeFoundError):
+        carries = self._references is not None and self._references.why_not_carried() is None
+        if not (isinstance(failure, LargeFoundError) or (carries and type(failure) is TypeError)):
             return self._by_value(value, failure, tried=self._try, apart=True)  # type: ignore[no-any-return]
         if self._table is not None:  # what was counted before it was found
             plain = tuple(value) if type(value) is CallParts else value
@@ -295,6 +298,11 @@ class PickleSerializer(Serializer):
 
     def _try(self, value: object) -> object:
         return self._pickle(value, refuse_large)
+
+    def _collector(self, table: ReferenceTable | None) -> Collector:
+        from pyroipc.serializers.pickle_parts import Collector
+
+        return Collector(table if self._by_reference else None, self._references)
 
     def _apart(self, value: object, table: ReferenceTable | None) -> bytes | Parts:
         """Pickle with large buffers apart.
@@ -306,17 +314,17 @@ class PickleSerializer(Serializer):
         Raises:
             SerializeError: something in it cannot be pickled.
         """
-        from pyroipc.serializers.pickle_parts import Collector, dumps_quickly
+        from pyroipc.serializers.pickle_parts import dumps_quickly
 
         is_call = type(value) is CallParts
         plain: Any = tuple(value) if type(value) is CallParts else value
         parts = None if self._by_reference else dumps_quickly(plain, is_call=is_call)
         if parts is None:
-            collector = Collector(table if self._by_reference else None)
+            collector = self._collector(table)
             try:
                 parts = collector.dump(collector.wrapped(plain, is_call=is_call))
             except FAILURES as failure:
-                again = Collector(self._table if self._by_reference else None).dump
+                again = self._collector(self._table).dump
                 return self._by_value(value, failure, tried=again, apart=True)  # type: ignore[no-any-return]
         payload = parts if isinstance(parts, bytes) else parts.payload
         if payload.find(MAIN) < 0 or (
@@ -369,9 +377,7 @@ class PickleSerializer(Serializer):
         table = table if table is not None else self._table
         try:
             if apart:
-                from pyroipc.serializers.pickle_parts import Collector
-
-                return dumps_by_value_apart(plain, peer, Collector(table))
+                return dumps_by_value_apart(plain, peer, self._collector(table))
             return dumps_by_value(plain, peer, table)
         except FAILURES as second_failure:
             again = self._uncounted()
@@ -452,9 +458,8 @@ class DillSerializer(_OtherPickler):
         try:
             if apart:
                 from pyroipc.serializers.dill_names import dill_dumps_apart
-                from pyroipc.serializers.pickle_parts import Collector
 
-                return dill_dumps_apart(plain, self._peer, Collector(table))
+                return dill_dumps_apart(plain, self._peer, self._collector(table))
             return self._dump(plain, self._peer, table)
         except FAILURES as failure:
             _cannot("dump", self, value, failure, lambda part: self._dump(part, self._peer, table))

@@ -5,7 +5,7 @@ Imported when something has failed: a process for which all goes well does witho
 
 from __future__ import annotations
 
-from pyroipc.errors import SerializeError
+from pyroipc.errors import SecurityError, SerializeError
 from pyroipc.serializers.base import CallParts
 from pyroipc.serializers.pickle_references import FAILURES, PLAIN
 
@@ -98,8 +98,11 @@ def cannot_load(name: str, failure: BaseException) -> NoReturn:
     """Say why bytes cannot be loaded.
 
     Raises:
-        SerializeError: always.
+        SerializeError: always, unless it was a SecurityError.
+        SecurityError: it was one.
     """
+    if isinstance(failure, SecurityError | SerializeError):
+        raise failure
     reason = f"{type(failure).__name__}: {_text_of(failure)}"
     if isinstance(failure, AttributeError | ImportError):
         advice = (

@@ -35,12 +35,14 @@ from pyroipc.serializers.parts import (
     learn_types,
     memory_of,
 )
+from pyroipc.serializers.passengers import arrived, board, find, knows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, TypeAlias
 
+    from pyroipc.serializers.base import References
     from pyroipc.serializers.parts import Parts
 
     Reducer: TypeAlias = Callable[[Any], Any]
@@ -100,15 +102,28 @@ class Collector:
 
     Args:
         table: reduces objects that are referred to; None: there are none.
+        references: of the connection.
     """
 
-    __slots__ = ("_frame_bytes", "_is_lost", "_loose", "_pieces", "_stow", "_wishes", "table")
+    __slots__ = (
+        "_boarding",
+        "_frame_bytes",
+        "_is_lost",
+        "_loose",
+        "_pieces",
+        "_stow",
+        "_wishes",
+        "table",
+    )
 
-    def __init__(self, table: Mapping[type, Any] | None = None) -> None:
+    def __init__(
+        self, table: Mapping[type, Any] | None = None, references: References | None = None
+    ) -> None:
         learn_types()
         self._wishes = _Wishes()
-        self.table: Any = _Reducers(self._wishes, table)
         self._stow = Stow()
+        self._boarding = _Boarding(self._stow, references)
+        self.table: Any = _Reducers(self._wishes, table, self._boarding)
         self._pieces: list[bytes] = []
         self._frame_bytes = 0  # of the frame that is being written, those that are missing
         self._loose = b""  # what stands outside of the frames, since the last frame or large bytes
@@ -150,7 +165,7 @@ class Collector:
 
     def own_reducer(self, cls: type) -> Reducer | None:
         """Return how a class is reduced here; None: as it likes."""
-        return own_reducer(cls, self._wishes)
+        return own_reducer(cls, self._wishes, self._boarding)
 
     def take(self, buffer: PickleBuffer) -> bool:
         """Take a buffer apart, or say with True that it goes in-band; a ``buffer_callback``."""
@@ -330,14 +345,17 @@ class _Reducers(dict[type, "Callable[[Any], Any]"]):
     It is empty, and so follows what is imported and registered meanwhile.
     """
 
-    __slots__ = ("_table", "_wishes")
+    __slots__ = ("_boarding", "_table", "_wishes")
 
-    def __init__(self, wishes: _Wishes, table: Mapping[type, Any] | None) -> None:
+    def __init__(
+        self, wishes: _Wishes, table: Mapping[type, Any] | None, boarding: _Boarding
+    ) -> None:
         self._wishes = wishes
         self._table = table
+        self._boarding = boarding
 
     def __missing__(self, cls: type) -> Reducer:
-        reducer = own_reducer(cls, self._wishes)
+        reducer = own_reducer(cls, self._wishes, self._boarding)
         if reducer is None:
             table = dispatch_table if self._table is None else self._table
             return table[cls]
@@ -345,13 +363,53 @@ class _Reducers(dict[type, "Callable[[Any], Any]"]):
         return reducer
 
 
-def own_reducer(cls: type, wishes: _Wishes | None) -> Reducer | None:
+class _Boarding:
+    """Where values go that travel as descriptors."""
+
+    __slots__ = ("references", "stow")
+
+    def __init__(self, stow: Stow | None, references: References | None) -> None:
+        self.stow = stow
+        self.references = references
+
+    def reduce(self, value: Any) -> Any:
+        """Reduce such a value; None: it is no such, or is copied.
+
+        Raises:
+            SerializeError: it can neither travel nor be copied.
+        """
+        passenger = find(value)
+        boarded = None if passenger is None else board(passenger, self.stow, self.references)
+        return None if boarded is None else (arrived, tuple(boarded))
+
+
+_NOWHERE = _Boarding(None, None)
+
+
+def own_reducer(
+    cls: type, wishes: _Wishes | None, boarding: _Boarding = _NOWHERE
+) -> Reducer | None:
     """Return how a class is reduced here; None: as it likes.
 
     Args:
         cls: of a value.
         wishes: takes note of what is to land in a form; None: all stays in-band.
+        boarding: takes what travels as a descriptor.
     """
+    otherwise = _own_reducer(cls, wishes)
+    if not knows(cls):
+        return otherwise
+
+    def reduce(value: Any) -> Any:
+        reduced = boarding.reduce(value)
+        if reduced is not None:
+            return reduced
+        return value.__reduce_ex__(5) if otherwise is None else otherwise(value)
+
+    return reduce
+
+
+def _own_reducer(cls: type, wishes: _Wishes | None) -> Reducer | None:
     reduce = _OWN.get((cls.__module__, cls.__qualname__))
     if reduce is None or (wishes is None and reduce is not _reduce_content):
         return None
@@ -387,6 +445,7 @@ def _reduce_ndarray(wishes: _Wishes, value: Any) -> Any:
 _OWN: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
     ("builtins", "memoryview"): _reduce_content,
     ("mmap", "mmap"): _reduce_content,
+    ("pyroipc.transports.segments", "SharedBuffer"): _reduce_content,
     ("array", "array"): _reduce_array,
     ("numpy", "ndarray"): _reduce_ndarray,
 }

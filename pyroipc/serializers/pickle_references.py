@@ -10,6 +10,9 @@ from _pickle import Pickler  # the C part of pickle, as in serializers/pickle.py
 from copyreg import dispatch_table
 from io import BytesIO
 
+from pyroipc.serializers.parts import LargeFoundError
+from pyroipc.serializers.passengers import find, knows
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,9 +60,25 @@ class ReferenceTable(dict[type, "Callable[[Any], Any]"]):
         self._references.take_back(dumps, *args)
 
     def __missing__(self, cls: type) -> Callable[[Any], Any]:
+        if knows(cls):
+            return self._look
         if cls in self._references.types:
             return self._references.reduce
         return dispatch_table[cls]
+
+    def _look(self, value: Any) -> str | tuple[Any, ...]:
+        """Reduce a value as it likes, unless it travels as a descriptor.
+
+        Raises:
+            LargeFoundError: it does.
+        """
+        if self._references.why_not_carried() is None and find(value) is not None:
+            raise LargeFoundError
+        reduce = dispatch_table.get(type(value))
+        reduced: str | tuple[Any, ...] = (
+            value.__reduce_ex__(5) if reduce is None else reduce(value)
+        )
+        return reduced
 
 
 class _UncountedTable(ReferenceTable):

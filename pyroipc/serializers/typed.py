@@ -22,6 +22,7 @@ import sys
 from pyroipc.errors import PyroError, SerializeError
 from pyroipc.serializers.classes import converter_of, dict_to_class, own_state
 from pyroipc.serializers.parts import SIZES, LargeFoundError, Stow
+from pyroipc.serializers.passengers import board, find, rebuilders_of_passengers
 from pyroipc.serializers.typed_buffers import (
     describe_apart,
     describe_block,
@@ -53,7 +54,7 @@ TAGS = (
     "Decimal", "Fraction", "datetime", "date", "time", "timedelta", "timezone", "zone",
     "UUID", "path", "array", "ip",
     "enum", "dataclass", "namedtuple", "class", "exception", "reference",
-    "buffer", "ndarray", "numpy",
+    "buffer", "ndarray", "numpy", "passenger",
 )  # fmt: skip
 """The tags, in the order that gives them their numbers in msgpack: for ever."""
 
@@ -129,6 +130,35 @@ class Values:
         """
         return None if self.keeps_large else describe_apart(value, self._stow)
 
+    def _refer(self, value: object) -> Described | None:
+        """Return what stands for a value that does not travel itself; None: it does."""
+        described = self._board(value)
+        if described is None and self.references is not None:
+            data = self.references.encode(value)
+            if data is not None:
+                return "reference", data
+        return described
+
+    def _board(self, value: object) -> Described | None:
+        """Return what stands for a value that travels as a descriptor; None: it does not.
+
+        Raises:
+            LargeFoundError: it does, and nobody takes it.
+        """
+        passenger = find(value)
+        if passenger is None:
+            return None
+        stow, references = self._stow, self.references
+        if (
+            not self.keeps_large
+            and stow is None
+            and references is not None
+            and references.why_not_carried() is None
+        ):
+            raise LargeFoundError
+        boarded = board(passenger, stow, references)
+        return None if boarded is None else ("passenger", boarded)
+
     def apart_all(self, values: Iterable[object]) -> None:
         """Look for large buffers among the arguments of a call, before the work begins.
 
@@ -156,10 +186,9 @@ class Values:
             return builtin(value)
         if cls is Block:
             return describe_block(value, self._stow, keeps=self.keeps_large)  # type: ignore[arg-type]
-        if self.references is not None:
-            data = self.references.encode(value)
-            if data is not None:
-                return "reference", data
+        described = self._refer(value)
+        if described is not None:
+            return described
         converter = converter_of(value)
         if converter is not None:
             return _class_dict(converter(value))
@@ -201,10 +230,12 @@ def encode_apart(
 class _Recount:
     """References that take back what they count."""
 
-    __slots__ = ("_encode", "_times", "_withdraw")
+    __slots__ = ("_encode", "_times", "_withdraw", "begin_to_carry", "why_not_carried")
 
     def __init__(self, references: Any, times: int) -> None:
         self._encode = references.encode
+        self.why_not_carried = references.why_not_carried
+        self.begin_to_carry = references.begin_to_carry
         self._withdraw = getattr(references, "withdraw", None)
         self._times = times
 
@@ -409,5 +440,6 @@ _REBUILD: dict[str, tuple[Callable[[Any, Any], object], int]] = {
     **rebuilders_of_classes,
     **rebuilders_of_numpy,
     **rebuilders_of_buffers,
+    **rebuilders_of_passengers,
 }
 """Tag -> how to rebuild, and the memory that one takes beyond its parts, at most."""

@@ -229,6 +229,7 @@ _DESCRIBE: dict[tuple[str, str], Callable[[Any], tuple[str | None, Any]]] = {
     },
     ("array", "array"): _array,
     ("mmap", "mmap"): describe_content,
+    ("pyroipc.transports.segments", "SharedBuffer"): describe_content,
     **{("ipaddress", name): _ip for name in _IP_CLASSES},
     ("collections", "OrderedDict"): _ordered_dict,
     ("collections", "Counter"): _counter,

@@ -41,7 +41,15 @@ if TYPE_CHECKING:
             """Charge memory that a value takes beyond that of the payload."""
 
 
-__all__ = ["Block", "describe_array", "describe_scalar", "is_scalar", "rebuilders_of_numpy"]
+__all__ = [
+    "Block",
+    "describe_array",
+    "describe_dtype",
+    "describe_scalar",
+    "is_scalar",
+    "rebuild_dtype",
+    "rebuilders_of_numpy",
+]
 
 _MAX_DEPTH = 32
 _FIELD_COST = 400
@@ -76,7 +84,7 @@ def describe_array(value: Any) -> Described:
         SerializeError: it holds objects, or is of a dtype that only its maker knows.
     """
     learn_types()
-    dtype = _describe_dtype(value.dtype)
+    dtype = describe_dtype(value.dtype)
     order, view = memory_of(value)
     return "ndarray", [dtype, list(value.shape), order, bool(value.flags.writeable), Block(view)]
 
@@ -94,14 +102,19 @@ def describe_scalar(value: Any) -> Described:
     Raises:
         SerializeError: it is of a dtype that only its maker knows, or holds objects.
     """
-    dtype = _describe_dtype(value.dtype)
+    dtype = describe_dtype(value.dtype)
     plain = value.item()
     if value.dtype.kind in _PLAIN_KINDS and type(plain) in _PLAIN:
         return "numpy", [dtype, plain]
     return "numpy", [dtype, None, value.tobytes()]
 
 
-def _describe_dtype(dtype: Any) -> str | list[Any]:
+def describe_dtype(dtype: Any) -> str | list[Any]:
+    """Describe a dtype.
+
+    Raises:
+        SerializeError: it holds objects, or only its maker knows it.
+    """
     if dtype.hasobject:
         raise SerializeError(
             "arrays of objects hold references to this process's memory, and only pickle can "
@@ -110,7 +123,7 @@ def _describe_dtype(dtype: Any) -> str | list[Any]:
         )
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
-        return ["sub", _describe_dtype(base), list(shape)]
+        return ["sub", describe_dtype(base), list(shape)]
     if dtype.names is not None:
         return ["struct", dtype.itemsize, bool(dtype.isalignedstruct), _describe_fields(dtype)]
     text: str = dtype.str
@@ -128,7 +141,7 @@ def _describe_fields(dtype: Any) -> list[Any]:
         inner, offset, *title = dtype.fields[name]
         if title and type(title[0]) is not str:
             raise SerializeError(f"the title of its field {name!r} is no text")
-        fields.append([name, title[0] if title else None, offset, _describe_dtype(inner)])
+        fields.append([name, title[0] if title else None, offset, describe_dtype(inner)])
     return fields
 
 
@@ -179,6 +192,22 @@ def _rebuild_scalar(rebuilder: Making, data: Any) -> object:
     if type(memory) is not bytes or len(memory) != dtype.itemsize:
         raise ValueError("the bytes do not make a scalar")
     return numpy.ndarray((), dtype, buffer=bytearray(memory))[()]
+
+
+def rebuild_dtype(numpy: Any, described: Any) -> Any:
+    """Make a dtype from its description.
+
+    Raises:
+        ValueError: that is not one.
+    """
+    return _rebuild_dtype(_Free(), numpy, described)
+
+
+class _Free:
+    """Charges nothing: the peer is trusted."""
+
+    def charge(self, n_bytes: int) -> None:
+        pass
 
 
 def _rebuild_dtype(rebuilder: Making, numpy: Any, described: Any, depth: int = 0) -> Any:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from pyroipc.errors import ProtocolError, SerializeError
 from pyroipc.protocol.calls import BATCH_MEMBER, GET_ATTRIBUTE, SET_ATTRIBUTE
+from pyroipc.serializers.passengers import knows
 from pyroipc.wire.message import ONEWAY
 
 TYPE_CHECKING = False
@@ -33,6 +34,11 @@ NO_ITERATORS = frozenset({
     type(None), bool, int, float, complex, str, bytes, bytearray, tuple, list, dict, set,
     frozenset,
 })  # fmt: skip
+
+
+def is_iterator(value: object) -> bool:
+    """Say whether a result is to be streamed: open files are not, they travel themselves."""
+    return hasattr(type(value), "__next__") and not knows(type(value))
 
 
 _FIXED = frozenset({type(None), bool, int, float, complex, str, bytes})
@@ -60,7 +66,7 @@ class _Answer:
     def add_changeable(self, value: Any, call: tuple[Any, ...]) -> None:
         """Add a result that might still change, or why it cannot be sent."""
         codec = self._codec
-        if type(value) not in NO_ITERATORS and hasattr(type(value), "__next__"):
+        if type(value) not in NO_ITERATORS and is_iterator(value):
             close = getattr(value, "close", None)
             if callable(close):
                 close()
@@ -115,7 +121,8 @@ def run_batch(
         SerializeError: the payload cannot be decoded, or a result cannot be encoded.
     """
     try:
-        loads_call = codec.call_reader(message) if message.buffers else codec.loads_call
+        is_plain = not message.buffers and message.parcel is None
+        loads_call = codec.loads_call if is_plain else codec.call_reader(message)
         object_id, member, calls, _ = loads_call(message.payload)
     except Exception as failure:
         raise codec.load_failed(failure) from failure

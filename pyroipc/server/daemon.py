@@ -6,6 +6,7 @@ import threading
 import weakref
 
 from pyroipc.client import references
+from pyroipc.client.exported import Exported
 from pyroipc.client.sockets import session_of
 from pyroipc.errors import DaemonError
 from pyroipc.server.addressing import Addressed
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from typing import Any, Literal, Self
 
     from pyroipc.client.proxy import Proxy
-    from pyroipc.client.references import Exported
     from pyroipc.client.session import Session
     from pyroipc.server.connection import Connection
     from pyroipc.server.loops.network import NetworkLoop
@@ -345,7 +345,7 @@ class Daemon(Addressed, Hooks):
         uri = None
         if self._listening is not None and origin is entry:
             uri = str(self._uri(entry.object_id))
-        return references.Exported(entry.object_id, entry.class_key, entry, value, origin, uri)
+        return Exported(entry.object_id, entry.class_key, entry, value, origin, uri)
 
     def address_of(self, object_id: str) -> str | None:
         """Return the URI under which others can reach an object; None: there is none."""

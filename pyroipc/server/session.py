@@ -10,7 +10,7 @@ from __future__ import annotations
 from pyroipc.context import CallContext, running
 from pyroipc.errors import CommunicationError, ProtocolError, SerializeError
 from pyroipc.protocol.calls import DAEMON_NAME, check_annotations, drop_parent
-from pyroipc.server.batches import NO_ITERATORS, drop_frames, run_batch
+from pyroipc.server.batches import NO_ITERATORS, drop_frames, is_iterator, run_batch
 from pyroipc.server.blobs import receive_blob
 from pyroipc.wire.message import BATCH, BLOB, COMPRESSED, ERROR, NESTED, ONEWAY, STREAM
 from pyroipc.wire.native import pack_header
@@ -193,7 +193,8 @@ class ServerSession:
                 special = self._handle_unusual(codec, message)
                 if special is not None:
                     return special
-                loads_call = codec.call_reader(message) if message.buffers else loads_call
+                is_plain = not message.buffers and message.parcel is None
+                loads_call = loads_call if is_plain else codec.call_reader(message)
             try:
                 object_id, member, args, kwargs = call = loads_call(message.payload)
             except Exception as failure:
@@ -206,7 +207,7 @@ class ServerSession:
             value = method(*args, **kwargs) if kwargs else method(*args)
             if message.flags & ONEWAY:
                 return None
-            if type(value) not in NO_ITERATORS and hasattr(type(value), "__next__"):
+            if type(value) not in NO_ITERATORS and is_iterator(value):
                 payload = self.host.open_stream(message, codec, value)
                 return self._answer(codec, message, payload, STREAM)
             try:
@@ -239,7 +240,7 @@ class ServerSession:
             codec.unpack(message)
         if (
             message.flags & _NOT_YET
-            or message.descriptors
+            or (message.descriptors and (message.parcel is None or message.flags & BLOB))
             or (message.buffers and message.flags & BLOB)
         ):
             raise ProtocolError(f"not supported by this version: {message!r}")
@@ -257,7 +258,7 @@ class ServerSession:
             value = (self._find or self.dispatcher.find)(object_id, member)(blob)
             if message.flags & ONEWAY:
                 return []
-            if type(value) not in NO_ITERATORS and hasattr(type(value), "__next__"):
+            if type(value) not in NO_ITERATORS and is_iterator(value):
                 payload = self.host.open_stream(message, codec, value)
                 return self._answer(codec, message, payload, STREAM)
             return self._answer(codec, message, codec.dumps(value))
@@ -311,6 +312,8 @@ class ServerSession:
             except ProtocolError as wrong:  # the annotations are: then without them
                 return self._codecs.refusal(message, wrong)
         finally:
+            if message.parcel is not None:
+                message.parcel.close()
             drop_frames(error)
             del error
 

@@ -134,6 +134,10 @@ class Settings:
     """How long to look for an answer from another process before going to sleep, in seconds.
     Default 50e-6 (50 µs); 0.0 turns it off."""
 
+    SHARED_MEMORY_MAX: int
+    """How much shared memory of others this process maps in all, in bytes; read from
+    ``pyroipc.config`` whenever some arrives. Default 64 GiB."""
+
     SOCK_REUSE: bool
     """Whether a daemon may listen on a port that an ended one has just left. Default True."""
 

@@ -65,6 +65,7 @@ DEFAULTS: Final[Mapping[str, Value]] = {
     "MAX_RETRIES": 0,
     "RETRY_SECONDS": 0.1,
     "SPIN_SECONDS": 50e-6,
+    "SHARED_MEMORY_MAX": 64 * GIB,
     "SOCK_REUSE": True,
     "SOCK_NODELAY": True,
     "SOCK_KEEPALIVE": 60.0,

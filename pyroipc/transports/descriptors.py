@@ -25,7 +25,8 @@ lock = threading.RLock()
 """Held while there are descriptors that are in no table, and during every fork."""
 _sockets: dict[int, socket.socket] = {}  # by id of the object
 _numbers: set[int] = set()
-_to_close: deque[socket.socket] = deque()  # from finalizers, which must not wait for the lock
+# From finalizers, which must not wait for the lock.
+_to_close: deque[socket.socket | int] = deque()
 _forgetters: list[Callable[[], None]] = []
 
 
@@ -75,9 +76,24 @@ def close_number(fd: int) -> None:
             os.close(fd)
 
 
+def disown_number(fd: int) -> None:
+    """Take a plain descriptor out of the table: it is somebody else's from now on."""
+    with lock:
+        _numbers.discard(fd)
+
+
+def close_number_soon(fd: int) -> None:
+    """Close a plain descriptor that is in the table, without ever waiting: for finalizers."""
+    _close_soon(fd)
+
+
 def close_soon(sock: socket.socket) -> None:
     """Close a socket at once or a little later, without ever waiting: for finalizers."""
-    _to_close.append(sock)
+    _close_soon(sock)
+
+
+def _close_soon(what: socket.socket | int) -> None:
+    _to_close.append(what)
     if lock.acquire(blocking=False):
         try:
             _close_waiting()
@@ -88,6 +104,9 @@ def close_soon(sock: socket.socket) -> None:
 def _close_waiting() -> None:
     while _to_close:
         sock = _to_close.popleft()
+        if isinstance(sock, int):
+            close_number(sock)
+            continue
         sock.close()
         _sockets.pop(id(getattr(sock, "raw", sock)), None)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _socket as socket  # the C part alone: the rest costs a fresh child 5 ms
 import select
+import struct
 import sys
 from time import monotonic
 
@@ -238,6 +239,36 @@ class SendingHalf:
                 if not self.offset + self._sent and not self._is_committed:
                     self.cargo = None
                     self.unsent = ()
+
+    def send_beside(
+        self,
+        data: bytes,
+        fd: int,
+        deadline: float | None = None,
+        meanwhile: Callable[[], bool] | None = None,
+    ) -> None:
+        """Send a small piece, and a descriptor beside it.
+
+        Raises:
+            ConnectionClosedError: the stream broke.
+            TimeoutError: the deadline passed while the peer did not read.
+        """
+        if self.unsent:
+            self._send_unsent(deadline, meanwhile)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))]
+        while not self._sent:
+            try:
+                for self._sent in map(self.sock.sendmsg, ((data,),), (rights,), (MSG_DONTWAIT,)):
+                    break
+            except OSError as error:
+                if not would_block(error):
+                    raise_translated(error)
+                self._wait_writable(deadline, meanwhile)
+        # No call between these: a signal handler could raise there.
+        self.unsent = (data,)
+        self.offset = self._sent
+        self._sent = 0
+        self._send_unsent(deadline, meanwhile)
 
     def _send_unsent(self, deadline: float | None, meanwhile: Callable[[], bool] | None) -> None:
         while rest := _after(self.unsent, self.offset):

@@ -30,6 +30,7 @@ from pyroipc.transports.sending import (
     raise_translated,
     would_block,
 )
+from pyroipc.transports.side import numbers_in
 from pyroipc.transports.spin import sched_yield
 
 __all__ = [
@@ -49,6 +50,10 @@ if TYPE_CHECKING:
     from pyroipc.wire.native import Decoder
 
 
+_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_ONE_BESIDE = socket.CMSG_SPACE(struct.calcsize("i")) if hasattr(socket, "CMSG_SPACE") else 0
+
+
 class WokenError(Exception):
     """A receiver was woken by :meth:`StreamChannel.wake`; nothing was received."""
 
@@ -66,9 +71,11 @@ class StreamChannel(SendingHalf):
     """
 
     __slots__ = (
+        "_beside",
         "_plain",
         "_poll",
         "_recv_into",
+        "_spin_aside",
         "_wake_pair",
         "_woken",
         "decoder",
@@ -93,6 +100,9 @@ class StreamChannel(SendingHalf):
         self.spin: Spin | None = None
         """Looks for data before sleeping, once it is set."""
         self._recv_into = sock.recv_into
+        # What came beside the bytes; None, and no look for it, unless a descriptor is expected.
+        self._beside: list[tuple[int, int, bytes]] | None = None
+        self._spin_aside: Spin | None = None
         self._woken = False
         self._wake_pair: tuple[socket.socket, socket.socket] | None = None
         self._poll: select.poll | None = None
@@ -107,6 +117,46 @@ class StreamChannel(SendingHalf):
         """
         self.on_tick = on_tick
         _set_tick(self.sock)
+
+    @property
+    def expects_descriptor(self) -> bool:
+        """Whether whoever receives has to look for what comes beside the bytes."""
+        return self._beside is not None
+
+    def expect_descriptor(self) -> None:
+        """Look for a descriptor beside the bytes from now on; the caller is the receiver."""
+        if self._beside is None:
+            self._beside = []
+            self._recv_into = self._receive_beside  # type: ignore[assignment] # as it is called
+            self._spin_aside, self.spin = self.spin, None
+
+    def take_descriptor(self) -> int | None:
+        """Stop looking, and return the descriptor that came, which is in the table of ours."""
+        beside, self._beside = self._beside, None
+        if beside is None:
+            return None
+        self._recv_into = self.sock.recv_into
+        self.spin = self.spin or self._spin_aside
+        self._spin_aside = None
+        first, *others = [*numbers_in(beside), None]
+        for number in others:
+            if number is not None:
+                descriptors.close_number(number)
+        return first
+
+    def _receive_beside(self, view: memoryview, _: int = 0, flags: int = 0) -> int:
+        """Receive as ``recv_into`` does, and what comes beside the bytes."""
+        decoder = self.decoder
+        before = self._beside
+        for decoder.received, self._beside, _, _ in map(
+            self.sock.recvmsg_into, ((view,),), (_ONE_BESIDE,), (flags | _CLOEXEC,)
+        ):
+            break
+        if before:  # one came already
+            surplus, self._beside = self._beside, before
+            for number in numbers_in(surplus or ()):
+                descriptors.close_number(number)
+        return decoder.received
 
     def make_wakeable(self) -> None:
         """From now on a receiver must end at once when another thread calls :meth:`wake`.
@@ -292,6 +342,9 @@ class StreamChannel(SendingHalf):
     def close(self) -> None:
         """Give back what belongs to the channel, and the socket if it is owned."""
         self.make_unwakeable()
+        number = self.take_descriptor()
+        if number is not None:
+            descriptors.close_number(number)
         if self.owned:
             _shut(self.sock, socket.SHUT_RDWR)
             descriptors.close(self.sock)

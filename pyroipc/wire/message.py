@@ -32,6 +32,9 @@ RELEASE = 7
 DATA = 8
 """The next bytes of the out-of-band buffers of the message of this id, which came before; with
 ERROR: nothing more of them comes, and the message is not to be heeded."""
+OFFER = 9
+"""May descriptors come beside messages? Answered by a pong, empty or with a reason against it.
+With END: here comes, beside these bytes, the socket over which they will; answered likewise."""
 
 ANSWER = 16
 """The bit of the kinds that answer a message and carry the request id of what they answer."""
@@ -53,6 +56,7 @@ KINDS: Mapping[int, str] = {
     GOODBYE: "goodbye",
     RELEASE: "release",
     DATA: "data",
+    OFFER: "offer",
     WELCOME: "welcome",
     RESPONSE: "response",
     PONG: "pong",
@@ -114,6 +118,7 @@ class Message:
     time_limit: float | None = None
     buffers: Sequence[Any] = ()
     descriptors: int = 0
+    parcel: Any = None
 
     def __init__(
         self, kind: int, serializer_id: int, flags: int, request_id: int, payload: Buffer
@@ -142,9 +147,18 @@ class FullMessage(Message):
         buffers: out-of-band buffers, sent after the payload in this order.
         forms: of those to be sent, the form of each, as one byte; nothing: all are MEMORY.
         descriptors: how many file descriptors travel beside the message.
+        parcel: these descriptors: a sequence of what is sent, or what has taken in what came.
     """
 
-    __slots__ = ("annotations", "buffers", "correlation_id", "descriptors", "forms", "time_limit")
+    __slots__ = (
+        "annotations",
+        "buffers",
+        "correlation_id",
+        "descriptors",
+        "forms",
+        "parcel",
+        "time_limit",
+    )
 
     def __init__(
         self,
@@ -160,6 +174,7 @@ class FullMessage(Message):
         buffers: Sequence[Any] = (),
         forms: bytes = b"",
         descriptors: int = 0,
+        parcel: Any = None,
     ) -> None:
         super().__init__(kind, serializer_id, flags, request_id, payload)
         self.annotations = annotations
@@ -168,6 +183,7 @@ class FullMessage(Message):
         self.buffers = buffers
         self.forms = forms
         self.descriptors = descriptors
+        self.parcel = parcel
 
 
 class Limits:

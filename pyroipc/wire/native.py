@@ -36,18 +36,7 @@ it lends memory through :meth:`Decoder.get_buffer`, and is told in ``received`` 
 from __future__ import annotations
 
 from pyroipc.errors import MessageTooLargeError, ProtocolError, SecurityError
-from pyroipc.wire.message import (
-    BATCH,
-    DATA,
-    END,
-    ERROR,
-    NESTED,
-    ONEWAY,
-    STREAM,
-    FullMessage,
-    Limits,
-    Message,
-)
+from pyroipc.wire.message import DATA, FullMessage, Limits, Message
 from pyroipc.wire.native_bulk import Assembly, LongMessage, PlainLanding
 from pyroipc.wire.native_encoder import (
     JOIN_BYTES,
@@ -61,6 +50,7 @@ from pyroipc.wire.native_layout import (
     HEADER_BYTES,
     NATIVE,
     SIGNATURE,
+    USUAL_FLAGS,
     VERSION,
     Layout,
 )
@@ -92,9 +82,6 @@ SCRATCH_BYTES = 64 << 10
 
 _unpack_from = HEADER.unpack_from
 _new = object.__new__
-
-
-_USUAL_FLAGS = frozenset((0, ERROR, ONEWAY, NESTED, STREAM, BATCH, END))
 _PLAIN: dict[bytes, tuple[int, int, int]] = {}
 """The prefixes of plain messages that were seen, and what they say. There are not many that are
 remembered, whatever peers send: kinds times usual flags times 32 serializers."""
@@ -127,6 +114,7 @@ class Decoder:
     __slots__ = (
         "_allocate",
         "_borrowed",
+        "_claimed",
         "_data_bytes",
         "_error",
         "_land",
@@ -137,6 +125,7 @@ class Decoder:
         "_start",
         "_total",
         "buffered",
+        "claim",
         "dialect",
         "end",
         "filling",
@@ -170,6 +159,9 @@ class Decoder:
         self._land = land
         self._allocate = allocate
         self._error: ProtocolError | SecurityError | None = None
+        self.claim: Callable[[Message], object] | None = None
+        """Takes in the descriptors that came beside a message; None: there cannot be any."""
+        self._claimed: object = None  # what it has returned for the message that is next
         self.received = 0
         self.buffered = False
         """True while a complete message may be waiting: call advance before receiving."""
@@ -325,10 +317,11 @@ class Decoder:
             return None
         stop = start + layout.total
         message = layout.message(memoryview(self._scratch[start:stop]))
-        if layout.is_plain and message.flags in _USUAL_FLAGS and message.serializer_id < 32:
+        if layout.is_plain and message.flags in USUAL_FLAGS and message.serializer_id < 32:
             _PLAIN[bytes(head[:24])] = (message.kind, message.serializer_id, message.flags)
         opened = self._opened(layout, message)
         # No call from here to the return: a signal handler could raise there.
+        self._claimed = None
         if stop == self.end:
             self._start = self.end = 0
         else:
@@ -347,9 +340,15 @@ class Decoder:
         Raises:
             ProtocolError: another one waits.
         """
-        if not isinstance(layout, Layout) or not layout.buffers:
+        if not isinstance(layout, Layout) or not isinstance(message, FullMessage):
             return None
-        assert isinstance(message, FullMessage)
+        if layout.descriptors and self.claim is not None:
+            if self._claimed is None:
+                for self._claimed in map(self.claim, (message,)):  # noqa: B020
+                    break
+            message.parcel = self._claimed
+        if not layout.buffers:
+            return None
         if self.filling is not None:
             raise ProtocolError("two messages with out-of-band buffers at once")
         return Assembly(message, layout.buffer_sizes, layout.forms, self._land)
@@ -480,6 +479,7 @@ class Decoder:
         message = layout.message(large)
         opened = self._opened(layout, message)
         # No call from here to the return: a signal handler could raise there.
+        self._claimed = None
         self._start = self.end = self._total = 0
         self._large = None
         if opened is None:
@@ -495,4 +495,4 @@ class Decoder:
         # So that nothing is taken for the begin of a message any more.
         self._total = HEADER_BYTES
         self._large = _NO_BYTES
-        self.filling = None
+        self.filling = self._claimed = None

@@ -51,7 +51,7 @@ _GIVEN_UP_PREFIX = PREFIX.pack(SIGNATURE, DATA, 0, ERROR, 0, 0, 0)
 
 
 class LongMessage:
-    """A message with out-of-band buffers, encoded.
+    """A message with out-of-band buffers or descriptors, encoded.
 
     Args:
         message: what it is.
@@ -67,8 +67,10 @@ class LongMessage:
         "_views",
         "chunk_bytes",
         "kind",
+        "parcel",
         "request_id",
         "sent",
+        "waits_for_descriptors",
     )
 
     def __init__(
@@ -76,6 +78,10 @@ class LongMessage:
     ) -> None:
         self.kind = message.kind
         self.request_id = message.request_id
+        self.parcel = message.parcel
+        """What holds the descriptors that belong to it; None: there are none."""
+        self.waits_for_descriptors = bool(message.parcel)
+        """Whether they are to be sent before anything else of it."""
         self._head = head
         self._head_bytes = sum(map(len, head))
         self._views = views

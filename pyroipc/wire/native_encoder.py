@@ -36,7 +36,8 @@ def encode(message: Message) -> list[Buffer] | LongMessage:
     """Encode any message, without copying what is large.
 
     Returns:
-        The pieces to be sent, in order; of a message with out-of-band buffers a LongMessage.
+        The pieces to be sent, in order; of a message with out-of-band buffers, or with
+        descriptors, a LongMessage.
 
     Raises:
         ProtocolError: an annotation id is not four ASCII characters, or a field is out of range.
@@ -78,7 +79,7 @@ def encode(message: Message) -> list[Buffer] | LongMessage:
     except struct.error as error:
         raise ProtocolError(f"a field of {message!r} is out of range: {error}") from None
     parts = join([head, *sections, payload])
-    if views and isinstance(message, FullMessage):
+    if (views or message.parcel) and isinstance(message, FullMessage):
         return LongMessage(message, parts, views)
     return parts
 

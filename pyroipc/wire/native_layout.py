@@ -10,14 +10,19 @@ import struct
 from pyroipc.errors import MessageTooLargeError, ProtocolError
 from pyroipc.wire.dialect import OtherDialectError, is_pyro, named, version_of
 from pyroipc.wire.message import (
+    BATCH,
     CORRELATION,
     DATA,
     DEADLINE,
+    END,
     ERROR,
     GOODBYE,
     HELLO,
     KINDS,
     KNOWN_FLAGS,
+    NESTED,
+    ONEWAY,
+    STREAM,
     WELCOME,
     FullMessage,
     Limits,
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
 VERSION = 1
 SIGNATURE = b"PYROI" + bytes([VERSION])
 HEADER_BYTES = 36
+USUAL_FLAGS = frozenset((0, ERROR, ONEWAY, NESTED, STREAM, BATCH, END))
+"""The flags of messages whose beginnings are remembered."""
 HEADER = struct.Struct(">24sIQ")
 """The constant prefix of plain messages of a kind, the request id, the size of the payload."""
 PREFIX = struct.Struct(">6sBBHHIQ")

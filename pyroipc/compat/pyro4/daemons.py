@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, ClassVar
 
-    from pyroipc.client.references import Exported
+    from pyroipc.client.exported import Exported
     from pyroipc.client.session import Session
     from pyroipc.uri import URI
 

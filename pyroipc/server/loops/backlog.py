@@ -24,12 +24,14 @@ class Backlog(list["Encoded"]):
     so that each call can look whether there is something without another frame.
     """
 
-    __slots__ = ("_long", "_next")
+    __slots__ = ("_long", "_next", "launched")
 
     def __init__(self) -> None:
         super().__init__()
         self._long: LongMessage | None = None  # that is under way
         self._next = 0  # the number of its next chunk
+        self.launched: list[LongMessage] = []
+        """Messages whose descriptors have to go before what was taken away."""
 
     @property
     def is_long(self) -> bool:
@@ -44,6 +46,7 @@ class Backlog(list["Encoded"]):
     def clear(self) -> None:
         """Forget all."""
         super().clear()
+        self.launched.clear()
         self._long = None
 
     def take(self) -> list[Buffer]:
@@ -77,6 +80,8 @@ class Backlog(list["Encoded"]):
             if isinstance(data, LongMessage):
                 if self._long is None:  # and so it is the first
                     self._long, self._next = data, 0
+                    if data.waits_for_descriptors:
+                        self.launched.append(data)
                 tied.add(data.request_id)
                 place += 1
                 continue

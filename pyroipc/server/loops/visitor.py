@@ -11,7 +11,7 @@ an answer of its own from it. Who writes: whichever thread has something to send
 from __future__ import annotations
 
 from pyroipc.client.conversation import BREAKING
-from pyroipc.errors import ConnectionClosedError, ProtocolError, TimeoutError
+from pyroipc.errors import CommunicationError, ConnectionClosedError, ProtocolError, TimeoutError
 from pyroipc.server.loops.backlog import Backlog
 from pyroipc.server.loops.runner import UNUSUAL, Runner
 from pyroipc.transports.readiness import READ, WRITE
@@ -229,6 +229,8 @@ class Visitor(Runner):
         """Say whether something is there, or arrives in a moment."""
         decoder = self.session.decoder
         try:
+            if self.session.channel.expects_descriptor:
+                return True  # which the look would lose
             return decoder.buffered or spin.look(decoder)
         except OSError:
             return True  # receiving again tells what it is
@@ -363,7 +365,10 @@ class Visitor(Runner):
                 return
             try:
                 before = channel.offset
-                if not channel.send_what_goes(() if channel.unsent else backlog.take()):
+                parts = () if channel.unsent else backlog.take()
+                while backlog.launched:
+                    self._send_descriptors(backlog.launched.pop(0))
+                if not channel.send_what_goes(parts):
                     self._owe(made_progress=channel.offset != before)
                     return
                 chunks += 1
@@ -378,6 +383,18 @@ class Visitor(Runner):
         if self.owes_since is not None:
             self.owes_since = None
             self._resume()
+
+    def _send_descriptors(self, message: LongMessage) -> None:
+        """Send the descriptors of an answer; if that is impossible, it tells the client so.
+
+        Raises:
+            CommunicationError: the connection is of no more use.
+        """
+        try:
+            self.session.courier.send_now(message)
+        except CommunicationError as error:
+            if isinstance(error, BREAKING):
+                raise
 
     def _owe(self, *, made_progress: bool) -> None:
         """Read nothing more from a client that does not take what it was sent."""

@@ -283,6 +283,12 @@ class Table:
     def withdraw(self, data):
         self.count -= 1
 
+    def why_not_carried(self):
+        return "this is a test"
+
+    def begin_to_carry(self):
+        raise AssertionError
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_references(name):

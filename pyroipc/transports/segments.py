@@ -1,0 +1,277 @@
+"""Memory that several processes see: anonymous, without a name in any file system.
+
+A segment is a file that only descriptors lead to (``memfd_create``; where there is none, a
+temporary file without a name). Whoever has a descriptor, or has mapped it, holds it; it goes when
+the last holder goes, however that happens, and nobody has to clean up.
+
+Nobody may make a segment smaller: whoever touched what is gone would be killed (SIGBUS). So
+segments are sealed against that when they are made, and one that is not is refused.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import sys
+import threading
+import weakref
+
+from pyroipc.errors import SecurityError, SerializeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["SharedBuffer", "adopt_segment", "make_segment", "owner_of"]
+
+_TOKEN_BYTES = 16
+_ADD_SEALS = 1033
+_GET_SEALS = 1034
+_SEAL_SHRINK = 0x0002
+_SEAL_GROW = 0x0004
+_SEAL_WRITE = 0x0008
+_SEAL_FUTURE_WRITE = 0x0010
+_HAS_SEALS = sys.platform == "linux" and hasattr(os, "memfd_create")
+
+
+class SharedBuffer(mmap.mmap):
+    """Memory that every process sees to which it is passed, over a local connection.
+
+    Use it as any buffer: ``buffer[3] = 7``, ``memoryview(buffer)``, ``numpy.frombuffer(buffer)``.
+    Over other connections what it holds is copied, and arrives as a bytearray.
+
+    ``close`` gives it back at this end only; others keep what they hold. It raises BufferError as
+    long as there are views of it. Without it the memory goes when the last view does.
+    """
+
+    token: bytes
+    is_readonly: bool
+    _fd: int
+    _address: int | None = None
+
+    @classmethod
+    def over(cls, fd: int, n_bytes: int, token: bytes, *, readonly: bool = False) -> SharedBuffer:
+        """Map a segment; the descriptor belongs to the buffer from now on, whatever happens.
+
+        Raises:
+            OSError: it cannot be mapped.
+        """
+        try:
+            access = mmap.ACCESS_READ if readonly else mmap.ACCESS_WRITE
+            made = cls(fd, n_bytes, access=access)
+        except BaseException:
+            os.close(fd)
+            raise
+        made._fd = fd
+        made.token = token
+        made.is_readonly = readonly
+        return made
+
+    def fileno(self) -> int:
+        """Return the descriptor of the segment; it stays the buffer's.
+
+        Raises:
+            ValueError: the buffer is closed.
+        """
+        if self.closed:
+            raise ValueError("the shared buffer is closed")
+        return self._fd
+
+    @property
+    def address(self) -> int:
+        """Where it is mapped; needs numpy."""
+        if self._address is None:
+            import numpy
+
+            data = numpy.frombuffer(self, numpy.uint8, count=1).__array_interface__["data"]
+            self._address = int(data[0])
+        return self._address
+
+    def seal(self) -> None:
+        """From now on nobody else can map it to write to it: pass it on only afterwards.
+
+        This process can still write, and so can those that have it already.
+
+        Raises:
+            NotImplementedError: this system has no such seal (Linux 5.1 has).
+        """
+        if not _HAS_SEALS:
+            raise NotImplementedError("shared memory that others only read needs Linux 5.1")
+        import fcntl
+
+        try:
+            fcntl.fcntl(self.fileno(), _ADD_SEALS, _SEAL_FUTURE_WRITE)
+        except OSError as error:
+            raise NotImplementedError(
+                f"this kernel makes no shared memory that others only read: {error}"
+            ) from None
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether those that are given it from now on can only read it."""
+        return self.is_readonly or bool(_seals_of(self.fileno()) & _SEAL_FUTURE_WRITE)
+
+    def close(self) -> None:
+        """Give the memory back at this end.
+
+        Raises:
+            BufferError: there are views of it, such as arrays.
+        """
+        super().close()
+        self._forget()
+
+    def _forget(self) -> None:
+        fd, self._fd = getattr(self, "_fd", -1), -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self._forget()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("cannot pickle 'SharedBuffer' object: it travels only over a connection")
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<SharedBuffer, closed>"
+        return f"<SharedBuffer of {len(self)} bytes{', read-only' if self.is_readonly else ''}>"
+
+
+_by_identity: weakref.WeakValueDictionary[tuple[bytes, int, int], SharedBuffer] = (
+    weakref.WeakValueDictionary()
+)
+_adopted: weakref.WeakSet[SharedBuffer] = weakref.WeakSet()
+_lock = threading.Lock()
+
+
+def make_segment(n_bytes: int) -> SharedBuffer:
+    """Make a segment of so many bytes, all of them 0.
+
+    Raises:
+        OSError: there is no memory, or no descriptor left.
+    """
+    token = os.urandom(_TOKEN_BYTES)
+    if not _HAS_SEALS:
+        fd = _make_file(n_bytes)
+        return _known(SharedBuffer.over(fd, n_bytes, token), os.fstat(fd))
+    import fcntl
+
+    fd = os.memfd_create("pyroipc", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, n_bytes)
+        fcntl.fcntl(fd, _ADD_SEALS, _SEAL_SHRINK | _SEAL_GROW)
+        status = os.fstat(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    return _known(SharedBuffer.over(fd, n_bytes, token), status)
+
+
+def _make_file(n_bytes: int) -> int:
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        os.ftruncate(file.fileno(), n_bytes)
+        return os.dup(file.fileno())
+
+
+def _known(buffer: SharedBuffer, status: os.stat_result) -> SharedBuffer:
+    with _lock:
+        _by_identity[buffer.token, status.st_dev, status.st_ino] = buffer
+    return buffer
+
+
+def adopt_segment(
+    fd: int, token: bytes, n_bytes: int, most_bytes: int, make_room: Callable[[], None]
+) -> SharedBuffer:
+    """Map a segment that a peer has sent: the map that is here already, or a new one.
+
+    Args:
+        fd: it is closed, or belongs to the buffer that is returned.
+        token: what tells it from all others.
+        n_bytes: how large it is said to be.
+        most_bytes: so much may be mapped for peers in all.
+        make_room: called if that is not enough, to let go of maps that nobody uses.
+
+    Raises:
+        SecurityError: it is not what it is said to be, not sealed, or more than may be mapped.
+        SerializeError: it cannot be mapped.
+    """
+    try:
+        status = os.fstat(fd)
+        key = token, status.st_dev, status.st_ino
+        with _lock:
+            known = _by_identity.get(key)
+            if known is not None and not known.closed:
+                return known
+            seals = _check(fd, status, n_bytes)
+            if _mapped() + n_bytes > most_bytes:
+                make_room()
+            mapped = _mapped()
+            if mapped + n_bytes > most_bytes:
+                raise SecurityError(
+                    f"a peer sent shared memory of {n_bytes} bytes; {mapped} bytes of such memory "
+                    f"are in use, and SHARED_MEMORY_MAX allows {most_bytes} in all"
+                )
+            readonly = bool(seals & (_SEAL_WRITE | _SEAL_FUTURE_WRITE))
+            own, fd = fd, -1
+            buffer = SharedBuffer.over(own, n_bytes, token, readonly=readonly)
+            _by_identity[key] = buffer
+            _adopted.add(buffer)
+            return buffer
+    except (OSError, ValueError) as error:
+        raise SerializeError(f"shared memory cannot be mapped: {error}") from None
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
+
+def _mapped() -> int:
+    return sum(len(buffer) for buffer in _adopted if not buffer.closed)
+
+
+def _check(fd: int, status: os.stat_result, n_bytes: int) -> int:
+    """Return the seals of a segment.
+
+    Raises:
+        SecurityError: it is none, or not as large as it is said to be, or can become smaller.
+    """
+    if not stat.S_ISREG(status.st_mode) or status.st_size != n_bytes or n_bytes < 1:
+        raise SecurityError(f"what a peer sent is no shared memory of {n_bytes} bytes")
+    seals = _seals_of(fd)
+    if _HAS_SEALS and not seals & _SEAL_SHRINK:
+        raise SecurityError(
+            "a peer sent shared memory that it could make smaller, which would kill this process"
+        )
+    return seals
+
+
+def _seals_of(fd: int) -> int:
+    if not _HAS_SEALS:
+        return 0
+    import fcntl
+
+    try:
+        return fcntl.fcntl(fd, _GET_SEALS)
+    except OSError:  # no memory, but a file
+        return 0
+
+
+def owner_of(value: Any) -> SharedBuffer | None:
+    """Return the shared buffer in which an array or a view lies; None: in none."""
+    while value is not None:
+        if isinstance(value, SharedBuffer):
+            return value
+        value = value.obj if type(value) is memoryview else getattr(value, "base", None)
+    return None
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
