@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pyroipc.context import current_context
-from pyroipc.errors import DaemonError
+from pyroipc.errors import DaemonError, PyroError
 from pyroipc.protocol.calls import DAEMON_NAME
 from pyroipc.server.exposure import expose
+from pyroipc.wire.dialect import NATIVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,12 +85,15 @@ class DaemonObject:
         Raises:
             PyroError: it is over, or has waited for too long.
         """
+        if _is_pyro():  # its streams are other ones
+            raise PyroError("item stream terminated")
         return self._daemon.lingering.resume(token, number)
 
     @expose
     def end_stream(self, token: str) -> None:
         """Close a stream whose connection has ended; an unknown one is ignored."""
-        self._daemon.lingering.end(token)
+        if not _is_pyro():
+            self._daemon.lingering.end(token)
 
     @expose
     def get_next_stream_item(self, streamId: str) -> Any:
@@ -115,3 +119,9 @@ class DaemonObject:
         if found is None:
             raise DaemonError(f"unknown object {object_id!r}")
         return found
+
+
+def _is_pyro() -> bool:
+    """Say whether the caller is a client that is Pyro."""
+    client = current_context.client
+    return client is not None and client.session.dialect != NATIVE
