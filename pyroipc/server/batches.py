@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias
 
+    from pyroipc.client.references import References
     from pyroipc.protocol.calls import CallCodec
     from pyroipc.server.dispatcher import Dispatcher
     from pyroipc.server.registry import Entry
@@ -36,9 +37,19 @@ NO_ITERATORS = frozenset({
 })  # fmt: skip
 
 
-def is_iterator(value: object) -> bool:
-    """Say whether a result is to be streamed: open files are not, they travel themselves."""
-    return hasattr(type(value), "__next__") and not knows(type(value))
+def is_iterator(value: object, references: References | None = None) -> bool:
+    """Say whether a result is to be streamed.
+
+    An open file travels itself, where the peer can be given it; elsewhere its lines are streamed.
+
+    Args:
+        value: a result.
+        references: of the connection; None: it is one of many results.
+    """
+    if not hasattr(type(value), "__next__"):
+        return False
+    travels = knows(type(value)) and (references is None or references.why_not_carried() is None)
+    return not travels
 
 
 _FIXED = frozenset({type(None), bool, int, float, complex, str, bytes})

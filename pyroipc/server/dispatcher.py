@@ -93,7 +93,7 @@ class Dispatcher:
         references: know the objects to which the peer was sent references; None: none.
     """
 
-    __slots__ = ("_references", "_registry", "_single", "entries", "session_instances")
+    __slots__ = ("references", "_registry", "_single", "entries", "session_instances")
 
     def __init__(
         self,
@@ -108,7 +108,8 @@ class Dispatcher:
         self._single = single
         self.session_instances = session
         """The instances that live as long as the conversation."""
-        self._references = references
+        self.references = references
+        """Know the objects to which the peer was sent references."""
 
     def find(self, object_id: str, member: str) -> Callable[..., Any]:
         """Return what to call, with the arguments of the call, for a member of an object.
@@ -155,7 +156,7 @@ class Dispatcher:
         Raises:
             DaemonError: there is none.
         """
-        references = self._references
+        references = self.references
         if references is not None and isinstance(object_id, str) and object_id not in self.entries:
             exported = references.exports.get(object_id)
             if exported is not None and not exported.origin.is_withdrawn:

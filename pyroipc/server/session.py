@@ -207,7 +207,7 @@ class ServerSession:
             value = method(*args, **kwargs) if kwargs else method(*args)
             if message.flags & ONEWAY:
                 return None
-            if type(value) not in NO_ITERATORS and is_iterator(value):
+            if type(value) not in NO_ITERATORS and is_iterator(value, self.dispatcher.references):
                 payload = self.host.open_stream(message, codec, value)
                 return self._answer(codec, message, payload, STREAM)
             try:
@@ -258,7 +258,7 @@ class ServerSession:
             value = (self._find or self.dispatcher.find)(object_id, member)(blob)
             if message.flags & ONEWAY:
                 return []
-            if type(value) not in NO_ITERATORS and is_iterator(value):
+            if type(value) not in NO_ITERATORS and is_iterator(value, self.dispatcher.references):
                 payload = self.host.open_stream(message, codec, value)
                 return self._answer(codec, message, payload, STREAM)
             return self._answer(codec, message, codec.dumps(value))

@@ -205,9 +205,8 @@ def test_memory_files(far):
 
 @pytest.mark.parametrize("serializer", ["msgpack", "serpent", "json"])
 def test_over_tcp_it_says_why_not(serializer, tmp_path):
-    holder = Holder()
     with (
-        hosted({"it": holder}, pair=PAIRS["tcp"]) as (near, _),
+        hosted({"it": Holder()}, pair=PAIRS["tcp"]) as (near, _),
         Proxy("it", connected_socket=near) as far,
         open(tmp_path / "file", "w") as file,
     ):
@@ -215,10 +214,20 @@ def test_over_tcp_it_says_why_not(serializer, tmp_path):
         for thing in (file, near, pyroipc.Descriptor(file), [file]):
             with pytest.raises(SerializeError, match=r"verified local.*AF_INET"):
                 far.echo(thing)
-        holder.hold(file)
-        with pytest.raises(SerializeError, match="verified local"):
-            far.give()
         assert far.echo(1) == 1
+
+
+def test_over_tcp_a_returned_file_is_an_iterator_of_its_lines(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("one\ntwo\n")
+    holder = Holder()
+    with (
+        hosted({"it": holder}, pair=PAIRS["tcp"]) as (near, _),
+        Proxy("it", connected_socket=near) as far,
+        open(path) as file,
+    ):
+        holder.hold(file)
+        assert list(far.give()) == ["one\n", "two\n"]
 
 
 @pytest.mark.parametrize("serializer", SERIALIZERS)
