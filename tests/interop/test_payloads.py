@@ -483,6 +483,8 @@ PYRO_NAMES = [
     (errors.ConnectError, "CommunicationError"), (errors.ForkedConnectionError, "CommunicationError"),
     (errors.PeerDiedError, "ConnectionClosedError"), (errors.VersionMismatchError, "ProtocolError"),
     (errors.DeadlockError, "PyroError"), (errors.StartupError, "PyroError"), (errors.RemoteError, "PyroError"),
+    (errors.TransferError, "PyroError"), (errors.FileChangedError, "PyroError"),
+    (errors.DigestMismatchError, "PyroError"), (errors.DiskFullError, "PyroError"),
 ]  # fmt: skip
 
 
