@@ -135,13 +135,13 @@ def forced_oneway(lib, uri, serializer, what):
 
 
 def classes(lib, uri, serializer):
-    lib.register_class(Point, "shapes.Point", Point.to_dict, Point.from_dict)
+    lib.register_class(Point, "figures.Point", Point.to_dict, Point.from_dict)
     try:
         with lib.proxy(uri, serializer) as proxy:
             point = proxy.mirror(Point(1, 2))
             return [type(point).__name__, point.x, point.y, proxy.is_point(Point(0, 0))]
     finally:
-        lib.unregister_class(Point, "shapes.Point")
+        lib.unregister_class(Point, "figures.Point")
 
 
 def raw_batch(lib, uri, serializer):

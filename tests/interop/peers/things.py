@@ -25,7 +25,7 @@ class Point:
     __hash__ = None
 
     def to_dict(self):
-        return {"__class__": "shapes.Point", "x": self.x, "y": self.y}
+        return {"__class__": "figures.Point", "x": self.x, "y": self.y}
 
     @staticmethod
     def from_dict(name, data):
@@ -446,7 +446,7 @@ def counters(lib):
 
 def make_objects(lib):
     """Return the objects to register, by their ids."""
-    lib.register_class(Point, "shapes.Point", Point.to_dict, Point.from_dict)
+    lib.register_class(Point, "figures.Point", Point.to_dict, Point.from_dict)
     makers = (basics, waits, streams, contexts, blobs, references, container)
     return {**{make.__name__: make(lib) for make in makers}, **counters(lib)}
 
