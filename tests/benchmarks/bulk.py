@@ -164,15 +164,15 @@ def _explained(figure: Figure) -> Figure:
 def spawned(features: tuple[str, ...] | None = None) -> Iterator[Any]:
     """An object in a forked child; with other features, as before there were buffers."""
     import pyroipc
-    from pyroipc.client import conversation
+    from pyroipc.client import hosting
 
-    before = conversation.FEATURES
-    conversation.FEATURES = features or before
+    before = hosting.FEATURES
+    hosting.FEATURES = features or before
     try:
         child = pyroipc.spawn(Host, start="fork")
         child.take(b"")
     finally:
-        conversation.FEATURES = before
+        hosting.FEATURES = before
     with child:
         yield child
 

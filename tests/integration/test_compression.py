@@ -109,9 +109,9 @@ def test_a_callback(link):
 def test_it_is_smaller(monkeypatch):
     sizes = []
 
-    def counted(self, parts, *how):
+    def counted(self, parts, *how, **named):
         sizes.append(sum(map(len, parts)))
-        return original(self, parts, *how)
+        return original(self, parts, *how, **named)
 
     original = SendingHalf.send_parts
     monkeypatch.setattr(SendingHalf, "send_parts", counted)
