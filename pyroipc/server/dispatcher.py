@@ -93,7 +93,7 @@ class Dispatcher:
         references: know the objects to which the peer was sent references; None: none.
     """
 
-    __slots__ = ("references", "_registry", "_single", "entries", "session_instances")
+    __slots__ = ("_registry", "_single", "entries", "references", "session_instances")
 
     def __init__(
         self,
