@@ -218,9 +218,11 @@ def test_a_second_hello_begins_a_new_conversation(pair, host):
     host.stop()
 
 
-@pytest.mark.parametrize(
-    "kind", sorted(set(KINDS) - {HELLO, REQUEST, GOODBYE, PING, DATA, OFFER})
-)  # data out of place break the rules, and offers are answered
+ANSWERED = {HELLO, REQUEST, PING, OFFER}
+FATAL = {GOODBYE, DATA}
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - ANSWERED - FATAL))
 def test_messages_that_nobody_asked_for_are_dropped(pair, host, kind):
     peer = RawPeer(pair[0])
     peer.greet()
@@ -228,6 +230,14 @@ def test_messages_that_nobody_asked_for_are_dropped(pair, host, kind):
     peer.send(call_frame(2, "echo", 1))
     assert bytes(peer.expect(RESPONSE).payload) == b"1"
     host.stop()
+
+
+def test_data_of_no_message_end_the_connection(pair, host):
+    peer = RawPeer(pair[0])
+    peer.greet()
+    peer.send(plain(DATA, 77, b"what nobody asked for", 0))
+    assert b"data" in bytes(peer.expect(GOODBYE).payload)
+    assert isinstance(ends_soon(host), ProtocolError)
 
 
 def test_pings_are_answered_also_while_a_call_runs(pair, host):

@@ -66,7 +66,7 @@ _TURN_CALLS = 16
 """So many oneway calls of a client run, and then those of another one, if one waits."""
 _AHEAD_MAX = 8
 """So many answers may wait behind a long one, and then nothing more is read."""
-_CHUNKS_MAX = 8
+_CHUNKS_MAX = 2
 """So many chunks of a long answer are sent, and then it is somebody else's turn."""
 _TURN_NOTES = 64
 """So much is heard from a client about its streams, and then others are listened to."""
@@ -372,7 +372,7 @@ class Visitor(Runner):
                     self._owe(made_progress=channel.offset != before)
                     return
                 chunks += 1
-                if chunks > _CHUNKS_MAX and backlog:  # others want to be served, too
+                if chunks >= _CHUNKS_MAX and backlog:  # others want to be served, too
                     self._owe(made_progress=True)
                     return
             except BREAKING:
