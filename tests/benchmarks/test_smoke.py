@@ -3,11 +3,12 @@
 How fast anything is, is not tested, but for the number of frames, which is exact.
 """
 
-from __future__ import mmap
+from __future__ import annotations
 
 import contextlib
 import json
 import math
+import mmap
 import os
 import signal
 import socket
