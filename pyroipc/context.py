@@ -132,15 +132,23 @@ class _CurrentContext:
     def correlation_id(self) -> UUID | None:
         """The id that ties together all calls of one origin; nested calls inherit it.
 
+        A call of a client that is Pyro has one in any case, as there: if none was sent, it is made
+        when somebody asks for it.
+
         Raises:
             TypeError: when assigned something that is neither a ``uuid.UUID`` nor None.
         """
         context = context_in_use()
-        if context is None or context.correlation_bytes is None:
+        if context is None:
             return None
-        from uuid import UUID
+        data = context.correlation_bytes
+        if data is None and (context.client is None or not context.client.is_pyro):
+            return None
+        from uuid import UUID, uuid4
 
-        return UUID(bytes=context.correlation_bytes)
+        if data is None:
+            data = context.correlation_bytes = uuid4().bytes
+        return UUID(bytes=data)
 
     @correlation_id.setter
     def correlation_id(self, value: UUID | None) -> None:

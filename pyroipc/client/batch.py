@@ -19,6 +19,7 @@ from pyroipc.protocol.calls import (
     SET_ATTRIBUTE,
     read_refusal,
 )
+from pyroipc.serializers.passengers import held_by_nobody
 from pyroipc.wire.message import BATCH, COMPRESSED, ERROR, ONEWAY
 
 TYPE_CHECKING = False
@@ -218,7 +219,8 @@ def encode_batch(
     codec = proxy._pyro_codec(session)
     sent = codec.batch_calls(calls)
     try:
-        payload = codec.dumps_call(proxy._pyroObjectId, BATCH_MEMBER, sent, None)
+        with held_by_nobody():
+            payload = codec.dumps_call(proxy._pyroObjectId, BATCH_MEMBER, sent, None)
         data = encode_request(proxy, session, codec, request_id, payload, BATCH | flags)
         session.check_size(data)
     except CommunicationError as error:

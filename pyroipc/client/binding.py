@@ -47,6 +47,18 @@ class Binding(Manners[T]):
     _pyro_line: Line | None
     """Leads to an address; None: the connection is a socket of the user's, or somebody else's."""
 
+    def _pyro_check_class(self) -> None:
+        """Refuse a key that is an attribute of the class, where nobody would use it.
+
+        Raises:
+            PyroError: there is one.
+        """
+        if not isinstance(type(self)._pyroHmacKey, property):  # noqa: SLF001
+            raise PyroError(
+                f"{type(self).__name__}._pyroHmacKey is not used: give the key to each proxy "
+                "(hmac_key=, or its attribute _pyroHmacKey), or set HMAC_KEY for all"
+            )
+
     def _pyro_connected(self, deadline: float | None = None) -> Session:
         """Return the session; of a proxy for an address, connect if need be.
 

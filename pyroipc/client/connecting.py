@@ -169,7 +169,7 @@ def connect(
         TimeoutError: the deadline passed.
         SecurityError: the other end is not who it should be.
         PyroError: never another one; it is ``located``.
-    """
+    """  # noqa: DOC501 - what a function returns
     sock: Any = None
     try:
         for sock in map(table.connect, (location,), (options_of(settings),), (deadline,)):  # noqa: B007
@@ -198,8 +198,7 @@ def connect(
             descriptors.close(sock)
         if not isinstance(error, PyroError):
             raise
-        told = located(location, error)
-        raise told from error.__cause__
+        raise located(location, error) from error.__cause__
     return session
 
 

@@ -323,10 +323,9 @@ class Conversation:
 
         Raises:
             PyroError: ConnectionClosedError, ProtocolError or one of their subclasses.
-        """
+        """  # noqa: DOC501 - what a function returns
         if self._error is not None:
-            error: PyroError = fresh_copy(self._error, call_status="not sent")
-            raise error
+            raise fresh_copy(self._error, call_status="not sent")
 
     @property
     def is_over(self) -> bool:

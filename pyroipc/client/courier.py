@@ -16,6 +16,7 @@ import threading
 import weakref
 from time import monotonic
 
+from pyroipc.client.loans import Loans
 from pyroipc.client.waiters import Waiter
 from pyroipc.errors import (
     CommunicationError,
@@ -27,7 +28,7 @@ from pyroipc.errors import (
 from pyroipc.protocol.hello import DESCRIPTORS
 from pyroipc.transports import descriptors
 from pyroipc.transports.side import Parcel, SideChannel, can_carry, make_side_pair
-from pyroipc.wire.message import END, OFFER, PONG
+from pyroipc.wire.message import END, KEPT, LENT, OFFER, PONG
 from pyroipc.wire.native import encode_plain, plain_prefix
 
 TYPE_CHECKING = False
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pyroipc.client.conversation import Conversation
     from pyroipc.client.exchange import Exchange
     from pyroipc.client.session import Session
+    from pyroipc.client.staging import Staging
     from pyroipc.wire.message import Message
     from pyroipc.wire.native import LongMessage
 
@@ -77,13 +79,25 @@ class Courier:
         session: not kept alive.
     """
 
-    __slots__ = ("_lock", "_out", "_session", "_sides")
+    __slots__ = ("_lock", "_out", "_session", "_sides", "_staging", "loans")
 
     def __init__(self, session: Session) -> None:
         self._session = weakref.ref(session)
+        self.loans = Loans(session)
+        """Shared memory that need not travel again."""
+        self._staging: Staging | None = None
         self._lock = threading.RLock()
         self._sides: list[SideChannel] = []  # where something may come
         self._out: SideChannel | None = None  # where this end sends
+
+    @property
+    def staging(self) -> Staging:
+        """Where large arguments of calls may pass through."""
+        if self._staging is None:
+            from pyroipc.client.staging import Staging
+
+            self._staging = Staging(self._session)
+        return self._staging
 
     # --- how the two ends come to it -------------------------------------------------------------
 
@@ -143,10 +157,14 @@ class Courier:
         self._sides.append(side)
         session.decoder.claim = self.claim
 
-    def answer(self, message: Message) -> None:
-        """Answer an offer; the caller receives."""
+    def take(self, message: Message) -> None:
+        """Answer an offer, or take note of what the peer keeps; the caller receives."""
         session = self._session()
-        if session is not None:
+        if message.kind == KEPT:
+            self.loans.told(message)
+        elif message.kind == LENT:
+            self.loans.offered(message)
+        elif session is not None:
             reason = self._accept(session, message)
             session.send(encode_plain(_PONG, message.request_id, reason.encode()))
 
@@ -216,12 +234,13 @@ class Courier:
         for side in list(self._sides):
             parcel = side.receive(message.kind, message.request_id, message.descriptors)
             if parcel is not None:
+                parcel.loans = self.loans
                 return parcel
         return Parcel(())
 
     def end(self) -> None:
         """Close everything: the conversation has ended."""
-        self._out = None
+        self._out = self._staging = None
         while self._sides:
             self._sides.pop().close()
 

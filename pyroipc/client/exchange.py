@@ -124,8 +124,7 @@ class Exchange(Conversation):
         except ConversationEndedError as ended:
             raise ended.error from None
         except BREAKING as error:
-            told = self._why(error)
-            raise told from None
+            raise self._why(error) from None
         except BaseException:  # a deadline, or a signal handler such as that of Ctrl-C
             self._abandon(request_id)
             raise
@@ -339,8 +338,7 @@ class Exchange(Conversation):
         except ConversationEndedError as ended:
             raise ended.error from None
         except BREAKING as error:
-            told = self._why(error)
-            raise told from None
+            raise self._why(error) from None
 
     def _why(self, error: PyroError) -> PyroError:
         """Note that the stream is of no more use; return what to tell the user.

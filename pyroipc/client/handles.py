@@ -102,6 +102,8 @@ def find_handle(value: Any) -> Passenger:
     """
     kind = _KINDS[type(value).__qualname__]
     what = f"this {_NAMES[kind]} ({value!r})"
+    if type(value).__qualname__ == "_TemporaryFileWrapper":
+        value = value.file  # the receiver must not remove it from the disk
     try:
         data = _DESCRIBE[kind](value)
         return Passenger(kind, _Duplicate(value.fileno()), lambda: data, what)
@@ -121,7 +123,11 @@ def _describe_file(value: Any) -> list[Any]:
 
 
 def _settle(value: Any) -> None:
-    """Have the position in the file be where the user of the object sees it."""
+    """Have the position in the file be where the user of the object sees it.
+
+    Raises:
+        OSError: nobody knows where that is.
+    """
     if value.writable():
         value.flush()
     if not (value.readable() and value.seekable()):
@@ -129,8 +135,9 @@ def _settle(value: Any) -> None:
     if hasattr(value, "encoding"):
         try:
             value.seek(value.tell())
-        except OSError:  # in the middle of a loop over its lines
-            return
+        except OSError:
+            text = "a loop over its lines was left, which has read ahead; use readline() instead"
+            raise OSError(text) from None
         value = value.buffer
     if hasattr(value, "raw"):
         # From the end: a seek within what was read ahead would not reach the kernel.
@@ -208,6 +215,7 @@ _KINDS = {
     "BufferedWriter": "file",
     "BufferedRandom": "file",
     "FileIO": "file",
+    "_TemporaryFileWrapper": "file",
     "socket": "socket",
     "Connection": "pipe",
     "Descriptor": "descriptor",

@@ -194,7 +194,7 @@ class Line:
         Raises:
             OtherDialectError: the daemon speaks another dialect.
             PyroError: another one that says where it happened.
-        """
+        """  # noqa: DOC501 - what a function returns
         session = connecting.connect(
             address,
             self.settings,
@@ -212,8 +212,7 @@ class Line:
             session.close()
             if not isinstance(error, PyroError):
                 raise
-            told = connecting.located(address, error)
-            raise told from error.__cause__
+            raise connecting.located(address, error) from error.__cause__
         return session
 
     def _resolve(self, deadline: float | None) -> URI:

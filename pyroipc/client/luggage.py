@@ -21,6 +21,7 @@ _HANDLES = (
     ("_io", "BufferedWriter"),
     ("_io", "BufferedRandom"),
     ("_io", "FileIO"),
+    ("tempfile", "_TemporaryFileWrapper"),
     ("socket", "socket"),
     ("_socket", "socket"),
     ("multiprocessing.connection", "Connection"),
@@ -62,4 +63,5 @@ def learn_handles() -> None:
 
 recognisers.update(dict.fromkeys(_HANDLES, _find))
 makers.update({kind: _maker(kind) for kind in ("file", "socket", "pipe", "descriptor")})
-makers.update({kind: _shared_maker(kind) for kind in ("array", "memory")})
+for _kind in ("array", "memory"):
+    makers.setdefault(_kind, _shared_maker(_kind))  # that module may have been imported before

@@ -16,6 +16,8 @@ from pyroipc.errors import (
     SerializeError,
 )
 from pyroipc.protocol.blobs import BlobError
+from pyroipc.serializers.parts import Parts
+from pyroipc.serializers.passengers import held_by_nobody
 from pyroipc.wire.message import NESTED, ONEWAY, RESPONSE, Message
 from pyroipc.wire.native import pack_header
 
@@ -61,7 +63,8 @@ class RemoteMethod:
         """Call the remote method and wait for its result.
 
         Raises:
-            SerializeError: an argument cannot be encoded; for all others see
+            SerializeError: an argument cannot be encoded.
+            ConnectionClosedError: the connection was lost; for all others see
                 :meth:`Proxy._pyroInvoke`.
         """
         object_id, codec, session, ids, exchange = self._road
@@ -85,7 +88,9 @@ class RemoteMethod:
         try:
             message = exchange(request_id, data, None)
         except ConnectionClosedError as error:
-            return self._call_again(error, args, kwargs)
+            if may_repeat(self.__self__, error):  # else it may have been begun
+                return self._call_anew(args, kwargs)
+            raise
         if (
             message.flags
             or message.kind != RESPONSE
@@ -137,33 +142,38 @@ class RemoteMethod:
         except Exception as failure:
             raise codec.load_failed(failure) from failure
 
-    def _call_large(self, payload: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _call_large(
+        self, payload: bytes | Parts, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         # Send a call whose arguments are encoded already, and too large to be joined.
         _, codec, session, ids, exchange = self._road
+        berth = None
         request_id = next(ids) & ID_MASK
-        data = codec.request(request_id, payload)
+        data: Encoded
         try:
-            session.check_size(data)
+            if isinstance(payload, Parts):
+                berth = session.courier.staging.take(payload, codec.sendable_bytes)
+            if berth is None:
+                data = codec.request(request_id, payload)
+                session.check_size(data)
+            else:
+                data = pack_header(codec.staged_prefix, request_id, len(berth.payload))
+                data += berth.payload
+            message = exchange(request_id, data, None)
         except MessageTooLargeError as error:
             self._take_back(error, args, kwargs)
             raise
-        try:
-            message = exchange(request_id, data, None)
         except ConnectionClosedError as error:
-            return self._call_again(error, args, kwargs)
+            if may_repeat(self.__self__, error):
+                return self._call_anew(args, kwargs)
+            raise
+        except BaseException:
+            if berth is not None:
+                berth.abandon()
+            raise
+        if berth is not None:
+            berth.leave()
         return read_result(self.__self__, session, codec, message)
-
-    def _call_again(
-        self, error: ConnectionClosedError, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        """Make a call over a new connection, if it is certain that it was not begun over the old.
-
-        Raises:
-            ConnectionClosedError: that is not so.
-        """
-        if not may_repeat(self.__self__, error):
-            raise error
-        return self._call_anew(args, kwargs)
 
     def _call_anew(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # Call when the conversation has ended: it begins again, perhaps over a new connection.
@@ -245,7 +255,8 @@ class OnewayMethod(RemoteMethod):
             self.__self__._pyroInvoke(self.__name__, args, kwargs)
             return
         try:
-            payload = codec.dumps_call(object_id, self.__name__, args, kwargs or None)
+            with held_by_nobody():
+                payload = codec.dumps_call(object_id, self.__name__, args, kwargs or None)
         except SerializeError as error:
             if isinstance(error, BlobError):
                 self.__self__._pyroInvoke(self.__name__, args, kwargs)

@@ -93,6 +93,7 @@ class Proxy(Binding[T]):
         dialect: str | None = None,
         settings: Settings = config,
     ) -> None:
+        self._pyro_check_class()
         if not isinstance(uri, str | URI):
             raise TypeError(f"a proxy takes a URI or its text, not {type(uri).__name__}")
         if connected_socket is not None:

@@ -25,6 +25,7 @@ from types import MappingProxyType
 from pyroipc.client import janitor, sharing
 from pyroipc.errors import CommunicationError, SerializeError
 from pyroipc.protocol.blobs import BlobError, SerializedBlob
+from pyroipc.serializers.passengers import makers
 from pyroipc.wire.message import RELEASE
 from pyroipc.wire.native import encode_plain, plain_prefix
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from pyroipc.client.exported import Exported
     from pyroipc.client.session import Session
+    from pyroipc.serializers.passengers import Passenger
     from pyroipc.wire.message import Buffer
 
     class Home(Protocol):
@@ -67,7 +69,9 @@ if TYPE_CHECKING:
 types: dict[type, int] = {}
 """The types of the objects that are registered in this process, and how many there are of each."""
 _hosts: weakref.WeakSet[Host] = weakref.WeakSet()
+_senders: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
 _NOTHING: Any = MappingProxyType({})
+_nothing: Any = type(None)  # called like a weak reference, it returns None
 _lock = RLock()  # of all tables: reentrant, for a signal handler may send objects as well
 _GRACE_SECONDS = 0.2
 """How long an object stays that the peer has let go: an answer that it made may bring it home."""
@@ -233,9 +237,20 @@ class References:
 
     def begin_to_carry(self) -> None:
         """Prepare for descriptors beside messages; the first time this asks the peer."""
-        session = self._session()
-        if session is not None:
+        if (session := self._session()) is not None:
             session.courier.begin()
+
+    def lend(self, passenger: Passenger) -> list[Any] | None:
+        """Return what stands for shared memory that the peer keeps; None for any other."""
+        session = self._session()
+        if session is None or not session.courier.loans.lends(passenger.holder):
+            return None
+        return ["lent", passenger.kind, passenger.data()]
+
+    def reduce_lent(self, passenger: Passenger) -> tuple[Any, ...] | None:
+        """Say how pickle is to send such memory; None likewise."""
+        session, lent = self._session(), self.lend(passenger)
+        return None if session is None or lent is None else (arrive, (session.token, lent))
 
     def reduce(self, value: object) -> str | tuple[Any, ...]:
         """Say how pickle is to send a value of one of ``types``."""
@@ -247,8 +262,7 @@ class References:
         return arrive, (session.token, _reference(exported))
 
     def _export(self, value: object) -> Exported | None:
-        session = self._session()
-        if session is None:
+        if (session := self._session()) is None:
             return None
         for host in sharing.members_of(_hosts):
             found = host.export(value, session)
@@ -337,8 +351,7 @@ class References:
             leaving = self._leaving.get(object_id)
             if leaving is not None:
                 return leaving.target
-            former = self._former.get(object_id)
-            target = None if former is None else former()
+            target = self._former.get(object_id, _nothing)()
             if target is not None:
                 return target
         if self.home is None:
@@ -394,6 +407,8 @@ class References:
                 return self._import(session, object_id, class_key, None)
             case ["ref", str(object_id), int(class_key), str(uri)] if session is not None:
                 return self._import(session, object_id, class_key, uri)
+            case ["lent", "array" | "memory" as kind, [bytes(token), *_] as described] if session:
+                return makers[kind](session.courier.loans, token, described)  # type: ignore[arg-type]
             case ["uri", str(uri)]:
                 return make_address_proxy(uri)
         raise SerializeError("this is not a reference to an object")
@@ -402,8 +417,7 @@ class References:
         """Return the proxy for an object of the peer, always the same while it lives."""
         self.begin()
         with _lock:
-            known = self._imports.get(object_id)
-            proxy = None if known is None else known()
+            proxy = self._imports.get(object_id, _nothing)()
             if proxy is None:
                 janitor.start()
                 proxy = make_proxy(session, object_id, class_key)
@@ -416,8 +430,7 @@ class References:
     def proxy_for(self, object_id: str) -> Any:
         """Return a proxy for an object of the peer: the one there is, or a new one."""
         session = self._session()
-        known = self._imports.get(object_id)
-        proxy = None if known is None else known()
+        proxy = self._imports.get(object_id, _nothing)()
         if proxy is None and session is not None:
             proxy = make_proxy(session, object_id, None)
         return proxy
@@ -425,9 +438,8 @@ class References:
     def release(self, session: Session, object_id: str, count: int, conversation: int) -> None:
         """Tell the peer that a reference that came ``count`` times is not held any more."""
         with _lock:
-            known = self._imports.get(object_id)
-            if known is not None and known() is None:
-                del self._imports[object_id]
+            if self._imports.get(object_id, _nothing)() is None:
+                self._imports.pop(object_id, None)
         if session.is_open and conversation == self.conversation:
             payload = f"{count} {object_id}".encode()
             try:
@@ -468,9 +480,11 @@ def arrive(token: str, data: list[Any]) -> object:
     Raises:
         SerializeError: this process does not have the other end of that session.
     """
-    for session in sharing.members_of(sharing.sessions):
+    known = _senders.get(token)
+    for session in sharing.members_of(sharing.sessions) if known is None else (known,):
         hello = session.peer_hello
         if hello is not None and hello.session == token and session.is_open:
+            _senders[token] = session
             return session.references.decode(data)
     raise SerializeError(
         f"a reference to {data[1]!r} came from a connection that process {os.getpid()} does "

@@ -14,6 +14,7 @@ from pyroipc.context import context_in_use, current_context, running
 from pyroipc.errors import CommunicationError, ProtocolError, PyroError
 from pyroipc.protocol.blobs import BlobError
 from pyroipc.protocol.calls import check_annotations, read_refusal
+from pyroipc.serializers.passengers import held_by_nobody
 from pyroipc.wire.message import (
     BATCH,
     BLOB,
@@ -90,7 +91,8 @@ def encode_call(
     try:
         codec = proxy._pyro_codec(session)
         try:
-            payload = codec.dumps_call(called, member, args, kwargs)
+            with held_by_nobody():
+                payload = codec.dumps_call(called, member, args, kwargs)
         except BlobError:
             from pyroipc.client.blobs import encode_blob, find_blob
 
@@ -243,7 +245,7 @@ def read_result(proxy: Proxy[Any], session: Session, codec: CallCodec, message: 
         ProtocolError: it is no answer to a request.
         SerializeError: it cannot be decoded.
         Exception: what the remote method raised.
-    """
+    """  # noqa: DOC501 - what a function returns
     if (
         message.kind != RESPONSE
         or message.flags & ~_RESPONSE_FLAGS
@@ -254,8 +256,7 @@ def read_result(proxy: Proxy[Any], session: Session, codec: CallCodec, message: 
         take_annotations(proxy, message)
     if message.serializer_id != codec.serializer_id:
         if message.serializer_id == 0 and message.flags & ERROR:
-            refused: PyroError = read_refusal(message.payload)
-            raise refused
+            raise read_refusal(message.payload)
         raise ProtocolError(
             f"the answer is encoded with serializer {message.serializer_id}, "
             f"the request was with {codec.serializer_id}"
@@ -265,12 +266,17 @@ def read_result(proxy: Proxy[Any], session: Session, codec: CallCodec, message: 
     if message.flags & ERROR:
         from pyroipc.protocol.remote_errors import load_error  # when first needed
 
-        error: Exception = load_error(message.payload, codec.serializer)
-        session.note_failure(error)
-        raise error
+        raise _noted(session, load_error(message.payload, codec.serializer))
     if message.flags & STREAM:
         return session.open_stream(proxy, codec, message)
     return codec.value_of(message)
+
+
+def _noted(session: Session, error: Exception) -> Exception:
+    # A frame that raised what it has in a variable would be kept, and its callers' arguments with
+    # it, until the garbage collector comes. So here and wherever else errors are raised.
+    session.note_failure(error)
+    return error
 
 
 def read_apart(proxy: Proxy[Any], session: Session, codec: CallCodec, message: Message) -> Any:

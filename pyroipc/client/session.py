@@ -33,6 +33,8 @@ from pyroipc.wire.message import (
     CANCEL,
     CREDIT,
     ITEM,
+    KEPT,
+    LENT,
     NESTED,
     OFFER,
     PING,
@@ -64,6 +66,7 @@ _CANCEL_SECONDS = 0.2
 _TURNS = 8
 """So often is received for one client, if all belongs to a long message."""
 _STREAM_CONTROL = (CREDIT, CANCEL)
+_FOR_US = (PING, OFFER, KEPT, LENT)
 _TURN_MESSAGES = 64
 """So many messages that are no requests are dealt with, and then those of others."""
 
@@ -216,8 +219,8 @@ class Session(Exchange):
             sink = self.sinks.get(message.request_id)
             if sink is not None:
                 sink.deliver(message)
-        elif kind in {PING, OFFER}:
-            self._answer_at_once(message)
+        elif kind in _FOR_US:
+            self._see_to(message)
         elif kind == REQUEST:
             if message.flags & NESTED and self._give_to_waiter(message):
                 return
@@ -236,11 +239,11 @@ class Session(Exchange):
     def _pong(self, message: Message) -> Encoded:
         return encode_plain(_PONG, message.request_id, bytes(message.payload[:64]))
 
-    def _answer_at_once(self, message: Message) -> None:
-        if message.kind == OFFER:
-            self.courier.answer(message)
-        else:
+    def _see_to(self, message: Message) -> None:
+        if message.kind == PING:
             self.send(self._pong(message))
+        else:
+            self.courier.take(message)
 
     def _is_awaited(self, message: Message) -> bool:
         return message.request_id in self.sinks or super()._is_awaited(message)

@@ -21,7 +21,13 @@ from pyroipc.errors import SecurityError, SerializeError
 from pyroipc.serializers.passengers import Passenger, makers, recognisers
 from pyroipc.serializers.typed_numpy import describe_dtype, rebuild_dtype
 from pyroipc.settings import config
-from pyroipc.transports.segments import SharedBuffer, adopt_segment, make_segment, owner_of
+from pyroipc.transports.segments import (
+    SharedBuffer,
+    adopt_segment,
+    made_segment,
+    make_segment,
+    owner_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,15 +128,26 @@ def _find_array(value: Any) -> Passenger | None:
 
 def _describe_array(value: Any, owner: SharedBuffer) -> list[Any]:
     start = value.__array_interface__["data"][0] - owner.address
+    flags = value.flags
     return [
         owner.token,
         len(owner),
         _described(value.dtype),
         list(value.shape),
-        list(value.strides),
+        None if flags.c_contiguous else list(value.strides),
         start if value.size else 0,
-        bool(value.flags.writeable),
+        bool(flags.writeable),
+        _is_lent(owner),
     ]
+
+
+def _is_lent(owner: SharedBuffer) -> bool:
+    """Say whether the receiver may keep it for as long as this end does.
+
+    Not what is passed for the first time: it may well be the last.
+    """
+    was_passed, owner.was_passed = owner.was_passed, True
+    return was_passed and made_segment(owner.token) is owner
 
 
 @lru_cache(maxsize=100)
@@ -145,10 +162,12 @@ def _described(dtype: Any) -> str | list[Any] | None:
 def _find_buffer(value: SharedBuffer) -> Passenger:
     if value.closed:
         raise SerializeError("a shared buffer cannot be sent: it is closed")
-    return Passenger("memory", value, lambda: [value.token, len(value)])
+    return Passenger("memory", value, lambda: [value.token, len(value), _is_lent(value)])
 
 
-def _segment(parcel: Parcel, index: int, token: Any, n_bytes: Any) -> SharedBuffer:
+def _segment(
+    parcel: Parcel, index: Any, token: Any, n_bytes: Any, *, is_lent: bool
+) -> SharedBuffer:
     """Return the memory to which a descriptor leads.
 
     Raises:
@@ -162,7 +181,10 @@ def _segment(parcel: Parcel, index: int, token: Any, n_bytes: Any) -> SharedBuff
         known = parcel.kept[index] = adopt_segment(number, token, n_bytes, limit, _recent.forget)
     if known.token != token or len(known) != n_bytes:
         raise SecurityError("the same shared memory is described in two ways")
-    _recent.keep(known)
+    loans = parcel.loans
+    is_kept = is_lent and loans is not None and loans.keep(known)
+    if not is_kept and made_segment(token) is None:
+        _recent.keep(known)
     return known
 
 
@@ -209,26 +231,32 @@ after_fork.append(_after_fork_in_child)
 
 
 def _make_buffer(parcel: Parcel, index: int, data: Any) -> SharedBuffer:
-    token, n_bytes = data
-    return _segment(parcel, index, token, n_bytes)
+    token, n_bytes, is_lent = data
+    return _segment(parcel, index, token, n_bytes, is_lent=is_lent)
 
 
 def _make_array(parcel: Parcel, index: int, data: Any) -> Any:
     # The peer is verified local, so numpy may be imported, as pickle does with what is named.
     import numpy
 
-    token, n_bytes, described, shape, strides, start, writable = data
+    token, n_bytes, described, shape, strides, start, writable, is_lent = data
     _recognise_arrays()
-    segment = _segment(parcel, index, token, n_bytes)
-    dtype = rebuild_dtype(numpy, described)
+    segment = _segment(parcel, index, token, n_bytes, is_lent=is_lent)
+    dtype = _dtype_named(described) if type(described) is str else rebuild_dtype(numpy, described)
     _check_extent(n_bytes, dtype.itemsize, shape, strides, start)
     view: Any = _bytes_of(segment)
-    array: Any = numpy.ndarray(
-        tuple(shape), dtype, buffer=view, offset=start, strides=tuple(strides)
-    )
+    steps: Any = None if strides is None else tuple(strides)
+    array: Any = numpy.ndarray(tuple(shape), dtype, buffer=view, offset=start, strides=steps)
     if not writable:
         array.flags.writeable = False
     return array
+
+
+@lru_cache(maxsize=100)
+def _dtype_named(described: str) -> Any:
+    import numpy
+
+    return rebuild_dtype(numpy, described)
 
 
 def _bytes_of(segment: SharedBuffer) -> Any:
@@ -247,14 +275,18 @@ def _check_extent(n_bytes: int, item_bytes: int, shape: Any, strides: Any, start
     Raises:
         SecurityError: it is not.
     """
-    numbers = [*shape, *strides, start]
+    steps = [] if strides is None else strides
     is_sane = (
-        type(shape) is type(strides) is list
-        and len(shape) == len(strides) <= _DIMENSIONS_MAX
-        and all(type(number) is int for number in numbers)
-        and min([0, *shape]) >= 0
+        type(shape) is type(steps) is list
+        and len(shape) <= _DIMENSIONS_MAX
+        and set(map(type, (*shape, *steps, start))) == {int}
+        and min(start, *shape, 0) >= 0
     )
-    if is_sane and 0 not in shape:
+    if is_sane and strides is None:
+        is_sane = start + math.prod(shape) * item_bytes <= n_bytes
+    elif is_sane and len(shape) != len(steps):
+        is_sane = False
+    elif is_sane and 0 not in shape:
         reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
         lowest = start + sum(step for step in reach if step < 0)
         highest = start + sum(step for step in reach if step > 0) + item_bytes

@@ -204,8 +204,11 @@ class RemoteIterator:
         self._finalizer.detach()
         self._session.sinks.pop(self._request_id, None)
         self._give_credit(self._items.end + 1)  # so that the peer need not keep anything
-        if error is not None:
-            raise error
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # see requests._noted
         return False
 
     def _await_chunk(self) -> bool:

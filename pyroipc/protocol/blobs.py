@@ -73,6 +73,12 @@ class _NoReferences:
     def withdraw_reduced(self, reduced: object) -> None:
         """Do nothing."""
 
+    def lend(self, passenger: object) -> None:
+        """Say that nothing is lent."""
+
+    def reduce_lent(self, passenger: object) -> None:
+        """Say the same to pickle."""
+
     def take_back(self, dumps: Callable[..., object], *args: object) -> None:
         """Do nothing: nothing was counted."""
 

@@ -26,6 +26,7 @@ from pyroipc.wire.message import (
     PAYLOAD,
     REQUEST,
     RESPONSE,
+    STAGED,
     FullMessage,
 )
 from pyroipc.wire.native import HEADER_BYTES, JOIN_BYTES, encode, plain_prefix
@@ -84,8 +85,10 @@ class CallCodec:
         "plain_bytes",
         "request_prefix",
         "response_prefix",
+        "sendable_bytes",
         "serializer",
         "serializer_id",
+        "staged_prefix",
         "take_back",
     )
 
@@ -100,6 +103,8 @@ class CallCodec:
         that is not sent."""
         self.plain_bytes = JOIN_BYTES
         """Up to how large a payload is sent as it is, joined to its header and not measured."""
+        self.sendable_bytes = limit_bytes
+        """How large a message may be that is sent."""
         self._limit_bytes = limit_bytes
         self._compress: range = _NEVER
         self._puts_apart = False
@@ -115,6 +120,7 @@ class CallCodec:
             compress_from: compress payloads of so many bytes or more; None: none.
             puts_apart: send large buffers out of band. What is compressed stays in one piece.
         """
+        self.sendable_bytes = limit_bytes
         self._puts_apart = puts_apart and compress_from is None
         self._bind_dumps()
         self.plain_bytes = min(JOIN_BYTES, limit_bytes - HEADER_BYTES)
@@ -218,6 +224,7 @@ class CallCodec:
             self.request_prefix,
             self.nested_prefix,
             self.oneway_prefix,
+            self.staged_prefix,
             self.response_prefix,
         ) = _prefixes_of(serializer.id)
 
@@ -312,10 +319,10 @@ def _by_place(pairs: list[Any]) -> dict[int, bytes | BaseException]:
 
 
 _NEVER = range(0)
-_prefixes: dict[int, tuple[bytes, bytes, bytes, bytes]] = {}
+_prefixes: dict[int, tuple[bytes, bytes, bytes, bytes, bytes]] = {}
 
 
-def _prefixes_of(serializer_id: int) -> tuple[bytes, bytes, bytes, bytes]:
+def _prefixes_of(serializer_id: int) -> tuple[bytes, bytes, bytes, bytes, bytes]:
     """Return the prefixes of a serializer's plain messages, the same objects for all codecs."""
     found = _prefixes.get(serializer_id)
     if found is None:
@@ -323,6 +330,7 @@ def _prefixes_of(serializer_id: int) -> tuple[bytes, bytes, bytes, bytes]:
             plain_prefix(REQUEST, serializer_id, 0),
             plain_prefix(REQUEST, serializer_id, NESTED),
             plain_prefix(REQUEST, serializer_id, ONEWAY),
+            plain_prefix(REQUEST, serializer_id, STAGED),
             plain_prefix(RESPONSE, serializer_id, 0),
         )
     return found
@@ -337,14 +345,23 @@ RESERVED_ANNOTATIONS = frozenset(("CORR", "HMAC", "STRM", "BLBI"))
 
 
 def check_annotations(annotations: Mapping[str, Buffer] | None) -> None:
-    """Refuse annotations of the user's whose ids are not his to use.
+    """Refuse annotations of the user's that cannot be sent, or whose ids are not his to use.
 
     Raises:
-        ProtocolError: an id is reserved. (That ids are four ASCII characters is seen in ``wire``.)
+        ProtocolError: an id is reserved, or a value is no buffer. (That ids are four ASCII
+            characters is seen in ``wire``.)
     """
-    if annotations and not RESERVED_ANNOTATIONS.isdisjoint(annotations):
+    if not annotations:
+        return
+    if not RESERVED_ANNOTATIONS.isdisjoint(annotations):
         taken = ", ".join(sorted(RESERVED_ANNOTATIONS.intersection(annotations)))
         raise ProtocolError(f"annotation id {taken} is reserved for Pyro itself; use another one")
+    for key, value in annotations.items():
+        if type(value) is not bytes:
+            try:
+                memoryview(value)
+            except (TypeError, ValueError, BufferError) as error:
+                raise ProtocolError(f"annotation {key!r} holds no bytes: {error}") from None
 
 
 def parent_of(message: Message) -> int:

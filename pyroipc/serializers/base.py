@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
     from pyroipc.serializers.parts import Parts
+    from pyroipc.serializers.passengers import Passenger
     from pyroipc.serializers.pyro import PyroForm
 
     Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -57,6 +58,12 @@ if TYPE_CHECKING:
 
         def begin_to_carry(self) -> None:
             """Prepare for descriptors beside messages; the first time this asks the peer."""
+
+        def lend(self, passenger: Passenger) -> list[Any] | None:
+            """Return what ``decode`` makes it of, if no descriptor has to travel; else None."""
+
+        def reduce_lent(self, passenger: Passenger) -> tuple[Any, ...] | None:
+            """Say the same to pickle, as ``__reduce__`` does; None: a descriptor has to travel."""
 
         def take_back(self, dumps: Callable[..., object], *args: object) -> None:
             """Uncount what was counted while this was called, by calling it once more."""

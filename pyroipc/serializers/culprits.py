@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pyroipc.errors import PyroError, SerializeError
 from pyroipc.serializers.base import MAX_DEPTH, encoding_fault
+from pyroipc.serializers.parts import Stow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,27 +57,30 @@ def cannot_send_call(
 def _raise(
     name: str, values: Values, steps: list[Step], whole: object, error: Exception
 ) -> NoReturn:
-    if isinstance(error, PyroError) and type(error) is not SerializeError:
-        raise error
-    found = None
-    if not isinstance(error, RecursionError):
-        found = _locate(values.again(withdrawn=True).describe, steps)
-    if found is None:
-        if isinstance(error, SerializeError):
+    try:
+        if isinstance(error, PyroError) and type(error) is not SerializeError:
             raise error
-        raise SerializeError(encoding_fault(name, whole, error)) from error
-    path, culprit, reason = found
-    what = f"{type(culprit).__module__}.{type(culprit).__qualname__}"
-    text = str(reason)
-    if not isinstance(reason, SerializeError):
-        text = f"{type(reason).__name__}: {text}"
-    raise SerializeError(
-        f"cannot send an object of type {what}{path and f' (at {path})'} with {name}: {text}"
-    ) from error
+        found = None
+        if not isinstance(error, RecursionError):
+            again = values.again(withdrawn=True)
+            if values.is_stowing:  # what goes apart, or beside, is not at fault
+                again = again.stowing(Stow())
+            found = _locate(again.describe, steps)
+        if found is None:
+            if isinstance(error, SerializeError):
+                raise error
+            raise SerializeError(encoding_fault(name, whole, error)) from error
+        path, culprit, reason = found
+        what = f"{type(culprit).__module__}.{type(culprit).__qualname__}"
+        raise SerializeError(
+            f"cannot send an object of type {what}{path and f' (at {path})'} with {name}: {reason}"
+        ) from error
+    finally:
+        del error  # see client/requests._noted
 
 
-def _locate(describe: Describe, steps: list[Step]) -> tuple[str, object, Exception] | None:
-    """Find the first part that cannot be described, its path, and what was raised."""
+def _locate(describe: Describe, steps: list[Step]) -> tuple[str, object, str] | None:
+    """Find the first part that cannot be described, its path, and what is wrong with it."""
     seen: set[int] = set()
     kept: list[object] = []  # so that no id is used twice
     waiting = [(path, value, 0) for path, value in reversed(steps)]
@@ -92,7 +96,8 @@ def _locate(describe: Describe, steps: list[Step]) -> tuple[str, object, Excepti
         try:
             tag, data = ("list", None) if kind is list else describe(value)
         except Exception as error:  # noqa: BLE001 - whatever a converter raises, it is why
-            return path, value, error
+            is_plain = isinstance(error, SerializeError)
+            return path, value, str(error) if is_plain else f"{type(error).__name__}: {error}"
         parts = [
             (path + step, part, level + 1)
             for step, part in _steps(value, tag, data)

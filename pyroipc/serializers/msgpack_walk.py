@@ -21,6 +21,7 @@ INT = 0x41
 MARK = 0x54
 MARK_BYTES = bytes([0xD4, MARK])
 MARKERS = {tag: library.ExtType(MARK, bytes([number])) for number, tag in enumerate(TAGS)}
+_REFERENCE = MARKERS["reference"]
 _TINY = frozenset({str, int, float, bool, type(None)})
 
 
@@ -36,6 +37,8 @@ def replaced(value: Any, apart: Apart | None) -> Any:
         return _replaced_buffer(value, apart)
     changing = _CHANGING if apart is None else _CHANGING_APART
     if kind is list:
+        if len(value) == 2 and value[0] is _REFERENCE:
+            return value  # plain data of ours
         if changing.isdisjoint(map(type, value)):
             return value
         items = [replaced(item, apart) for item in value]

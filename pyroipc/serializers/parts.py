@@ -157,9 +157,11 @@ class Parts:
 class Stow:
     """Takes the buffers of one payload."""
 
-    __slots__ = ("_forms", "_parcel", "buffers")
+    __slots__ = ("_forms", "_parcel", "buffers", "is_call")
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_call: bool = False) -> None:
+        self.is_call = is_call
+        """Whether it is of the arguments of a call, which the caller holds until they are sent."""
         self.buffers: list[memoryview] = []
         self._parcel: list[Any] = []
         self._forms = bytearray()
@@ -206,12 +208,13 @@ class Stow:
 
 
 def flat(value: Any) -> memoryview:
-    """Return the memory of a value as bytes; with gaps in it, a copy without them."""
+    """Return the memory of a value as bytes, in the order of C; with gaps in it, a copy.
+
+    It can be written to if the value's own memory can.
+    """
     view = memoryview(value)
-    if not view.contiguous:
-        return memoryview(view.tobytes())
-    if view.f_contiguous and not view.c_contiguous:
-        return memoryview(view.tobytes())  # as bytes() of it would be
+    if not (view.c_contiguous and view.nbytes):  # what is empty cannot be cast
+        return memoryview(view.tobytes() if view.readonly else bytearray(view))
     return view if view.format == "B" and view.ndim == 1 else view.cast("B")
 
 

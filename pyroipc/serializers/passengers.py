@@ -10,6 +10,7 @@ payload is being read (:func:`arriving`).
 
 from __future__ import annotations
 
+from _thread import get_ident
 from contextvars import ContextVar
 
 from pyroipc.errors import SerializeError
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
         kept: dict[int, Any]
         """What was made of them and may be named again, by their numbers."""
+        loans: Any
+        """Where shared memory among them may be kept; None: nowhere."""
 
         def take(self, index: int) -> int:
             """Give a descriptor to the caller, who closes it."""
@@ -49,10 +52,12 @@ __all__ = [
     "arriving",
     "board",
     "find",
+    "held_by_nobody",
     "knows",
     "makers",
     "rebuilders_of_passengers",
     "recognisers",
+    "unlent",
 ]
 
 recognisers: dict[tuple[str, str], Recogniser] = {}
@@ -130,6 +135,27 @@ def board(
     if passenger.what is None:
         return None
     raise SerializeError(f"{passenger.what} cannot be sent: {why_not}")
+
+
+unlent: set[int] = set()
+"""Threads that encode just now what nobody holds until it is read."""
+
+
+class held_by_nobody:  # noqa: N801 - it is used like a function
+    """Have what this thread encodes meanwhile name no lent memory; a context manager.
+
+    Whoever does not wait for the answer may let go of the memory before the peer has read where
+    it lies.
+    """
+
+    __slots__ = ("_thread",)
+
+    def __enter__(self) -> None:
+        self._thread = get_ident()
+        unlent.add(self._thread)
+
+    def __exit__(self, *exc: object) -> None:
+        unlent.discard(self._thread)
 
 
 _parcel: ContextVar[Any] = ContextVar("pyroipc_parcel", default=None)

@@ -299,10 +299,11 @@ class PickleSerializer(Serializer):
     def _try(self, value: object) -> object:
         return self._pickle(value, refuse_large)
 
-    def _collector(self, table: ReferenceTable | None) -> Collector:
+    def _collector(self, table: ReferenceTable | None, value: object) -> Collector:
         from pyroipc.serializers.pickle_parts import Collector
 
-        return Collector(table if self._by_reference else None, self._references)
+        is_call = type(value) is CallParts
+        return Collector(table if self._by_reference else None, self._references, is_call=is_call)
 
     def _apart(self, value: object, table: ReferenceTable | None) -> bytes | Parts:
         """Pickle with large buffers apart.
@@ -314,17 +315,20 @@ class PickleSerializer(Serializer):
         Raises:
             SerializeError: something in it cannot be pickled.
         """
-        from pyroipc.serializers.pickle_parts import dumps_quickly
+        from pyroipc.serializers.pickle_parts import dumps_lent, dumps_quickly
 
         is_call = type(value) is CallParts
         plain: Any = tuple(value) if type(value) is CallParts else value
+        parts: bytes | Parts | None
         parts = None if self._by_reference else dumps_quickly(plain, is_call=is_call)
+        if self._by_reference and is_call:
+            parts = dumps_lent(plain, self._references)
         if parts is None:
-            collector = self._collector(table)
+            collector = self._collector(table, value)
             try:
                 parts = collector.dump(collector.wrapped(plain, is_call=is_call))
             except FAILURES as failure:
-                again = self._collector(self._table).dump
+                again = self._collector(self._table, value).dump
                 return self._by_value(value, failure, tried=again, apart=True)  # type: ignore[no-any-return]
         payload = parts if isinstance(parts, bytes) else parts.payload
         if payload.find(MAIN) < 0 or (
@@ -377,7 +381,7 @@ class PickleSerializer(Serializer):
         table = table if table is not None else self._table
         try:
             if apart:
-                return dumps_by_value_apart(plain, peer, self._collector(table))
+                return dumps_by_value_apart(plain, peer, self._collector(table, value))
             return dumps_by_value(plain, peer, table)
         except FAILURES as second_failure:
             again = self._uncounted()
@@ -459,7 +463,7 @@ class DillSerializer(_OtherPickler):
             if apart:
                 from pyroipc.serializers.dill_names import dill_dumps_apart
 
-                return dill_dumps_apart(plain, self._peer, self._collector(table))
+                return dill_dumps_apart(plain, self._peer, self._collector(table, value))
             return self._dump(plain, self._peer, table)
         except FAILURES as failure:
             _cannot("dump", self, value, failure, lambda part: self._dump(part, self._peer, table))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from _pickle import Pickler
 
 from pyroipc.serializers.main_names import MAIN_MODULES, known_by_reference
+from pyroipc.serializers.passengers import find, knows
 from pyroipc.serializers.pickle_parts import drop_buffer
 
 TYPE_CHECKING = False
@@ -66,4 +67,6 @@ class _CheckingPickler(Pickler):
             and not known_by_reference(obj, self._generation)
         ):
             raise _UnknownNameError
+        if knows(type(obj)) and find(obj) is not None:
+            return bool, ()  # it travels as a descriptor, and has no names
         return NotImplemented

@@ -51,6 +51,7 @@ __all__ = [
     "Collector",
     "array_of",
     "drop_buffer",
+    "dumps_lent",
     "dumps_quickly",
     "own_reducer",
     "same",
@@ -103,6 +104,7 @@ class Collector:
     Args:
         table: reduces objects that are referred to; None: there are none.
         references: of the connection.
+        is_call: whether the arguments of a call are pickled.
     """
 
     __slots__ = (
@@ -117,11 +119,15 @@ class Collector:
     )
 
     def __init__(
-        self, table: Mapping[type, Any] | None = None, references: References | None = None
+        self,
+        table: Mapping[type, Any] | None = None,
+        references: References | None = None,
+        *,
+        is_call: bool = False,
     ) -> None:
         learn_types()
         self._wishes = _Wishes()
-        self._stow = Stow()
+        self._stow = Stow(is_call=is_call)
         self._boarding = _Boarding(self._stow, references)
         self.table: Any = _Reducers(self._wishes, table, self._boarding)
         self._pieces: list[bytes] = []
@@ -265,6 +271,31 @@ def dumps_quickly(value: Any, *, is_call: bool) -> bytes | Parts | None:
     return stow.parts(data)
 
 
+_SMALL = frozenset((int, float, bool, type(None), complex))
+
+
+def dumps_lent(call: Any, references: Any) -> bytes | None:
+    """Pickle a call whose arguments are numbers, or shared memory that is lent already.
+
+    Returns:
+        None: it has others, too.
+    """
+    object_id, member, args, kwargs = call
+    shown: list[Any] = []
+    for value in () if kwargs else args:
+        if type(value) in _SMALL:
+            shown.append(value)
+            continue
+        passenger = find(value)
+        reduced = None if passenger is None else references.reduce_lent(passenger)
+        if reduced is None:
+            return None
+        shown.append(_StandIn(reduced))
+    if not shown or len(set(map(id, args))) < len(set(map(id, shown))):
+        return None  # what is given twice arrives as one
+    return _dumps((object_id, member, tuple(shown), None), 5)
+
+
 def _wrapped(value: Any, wrap: Callable[[Any], Any], *, is_call: bool) -> Any:
     """Return a value, or a call with its arguments, wrapped."""
     if not is_call:
@@ -279,7 +310,7 @@ def _wrapped(value: Any, wrap: Callable[[Any], Any], *, is_call: bool) -> Any:
     return object_id, member, args, kwargs
 
 
-class _Array:
+class _StandIn:
     """Stands for an array of numpy, which pickles itself ten times as slowly."""
 
     __slots__ = ("_reduced",)
@@ -305,7 +336,7 @@ def _wrap_array(wishes: _Wishes, value: Any) -> Any:
 
 
 def _wrap_ndarray(wishes: _Wishes, value: Any) -> Any:
-    return value if value.dtype.hasobject else _Array(_reduce_ndarray(wishes, value))
+    return value if value.dtype.hasobject else _StandIn(_reduce_ndarray(wishes, value))
 
 
 _BY_NAME: Mapping[tuple[str, str], Callable[[_Wishes, Any], Any]] = {
@@ -379,6 +410,10 @@ class _Boarding:
             SerializeError: it can neither travel nor be copied.
         """
         passenger = find(value)
+        if passenger is not None and self.stow is not None and self.stow.is_call:
+            lent = None if self.references is None else self.references.reduce_lent(passenger)
+            if lent is not None:
+                return lent
         boarded = None if passenger is None else board(passenger, self.stow, self.references)
         return None if boarded is None else (arrived, tuple(boarded))
 

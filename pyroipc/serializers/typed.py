@@ -156,6 +156,10 @@ class Values:
             and references.why_not_carried() is None
         ):
             raise LargeFoundError
+        if stow is not None and stow.is_call and references is not None:
+            lent = references.lend(passenger)
+            if lent is not None:
+                return "reference", lent
         boarded = board(passenger, stow, references)
         return None if boarded is None else ("passenger", boarded)
 
@@ -220,7 +224,7 @@ def encode_apart(
         raise LargeFoundError
     if values.references is not None:  # what was counted before the first large one was found
         values.references.take_back(getattr(form(values.wary(is_trial=True)), method), *args)
-    stow = Stow()
+    stow = Stow(is_call=method == "dumps_call_parts")
     try:
         return stow.parts(getattr(form(values.stowing(stow)), method)(*args))
     finally:
@@ -230,12 +234,13 @@ def encode_apart(
 class _Recount:
     """References that take back what they count."""
 
-    __slots__ = ("_encode", "_times", "_withdraw", "begin_to_carry", "why_not_carried")
+    __slots__ = ("_encode", "_times", "_withdraw", "begin_to_carry", "lend", "why_not_carried")
 
     def __init__(self, references: Any, times: int) -> None:
         self._encode = references.encode
         self.why_not_carried = references.why_not_carried
         self.begin_to_carry = references.begin_to_carry
+        self.lend = references.lend
         self._withdraw = getattr(references, "withdraw", None)
         self._times = times
 

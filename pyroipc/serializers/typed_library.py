@@ -27,7 +27,12 @@ from __future__ import annotations
 from pyroipc.errors import SerializeError
 from pyroipc.serializers.parts import learn_types
 from pyroipc.serializers.typed_buffers import describe_content
-from pyroipc.serializers.typed_numpy import describe_array, describe_scalar, is_scalar
+from pyroipc.serializers.typed_numpy import (
+    describe_array,
+    describe_scalar,
+    is_scalar,
+    refuse_subclass,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,9 +56,10 @@ def describe_library(value: object) -> tuple[str | None, Any] | None:
     describe = _DESCRIBE.get((cls.__module__, cls.__qualname__))
     if describe is not None:
         return describe(value)
-    if cls.__module__ == "numpy":
-        return _numpy(value)
-    return None
+    described = _numpy(value) if cls.__module__ == "numpy" else None
+    if described is None:
+        refuse_subclass(value)
+    return described
 
 
 def _numpy(value: Any) -> tuple[str | None, Any] | None:

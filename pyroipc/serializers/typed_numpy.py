@@ -15,6 +15,7 @@ tag            data
 A dtype is a text, as numpy writes it (``"<f8"``, ``"|S5"``, ``"<M8[ns]"``), or a list:
 
 * ``["sub", dtype, [length, ...]]``: a field that is an array;
+* ``["record", dtype]``: items are ``numpy.record``, whose fields are attributes;
 * ``["struct", bytes of an item, whether aligned, [[name, title or None, offset, dtype], ...]]``.
 """
 
@@ -49,6 +50,7 @@ __all__ = [
     "is_scalar",
     "rebuild_dtype",
     "rebuilders_of_numpy",
+    "refuse_subclass",
 ]
 
 _MAX_DEPTH = 32
@@ -89,6 +91,21 @@ def describe_array(value: Any) -> Described:
     return "ndarray", [dtype, list(value.shape), order, bool(value.flags.writeable), Block(view)]
 
 
+def refuse_subclass(value: object) -> None:
+    """Refuse an array of a class that somebody has derived from numpy's.
+
+    Raises:
+        SerializeError: it is one.
+    """
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, getattr(numpy, "ndarray", ())):
+        raise SerializeError(
+            "its class is a subclass of numpy.ndarray, and what it adds to that would be lost; "
+            "send numpy.asarray of it (of a masked array its data and its mask), or register a "
+            "converter for its class with register_class_to_dict"
+        )
+
+
 def is_scalar(value: object) -> bool:
     """Say whether a value, of a class of numpy's, is a scalar."""
     return any(
@@ -125,7 +142,9 @@ def describe_dtype(dtype: Any) -> str | list[Any]:
         base, shape = dtype.subdtype
         return ["sub", describe_dtype(base), list(shape)]
     if dtype.names is not None:
-        return ["struct", dtype.itemsize, bool(dtype.isalignedstruct), _describe_fields(dtype)]
+        fields = _describe_fields(dtype)
+        described = ["struct", dtype.itemsize, bool(dtype.isalignedstruct), fields]
+        return ["record", described] if dtype.type is sys.modules["numpy"].record else described
     text: str = dtype.str
     if not _is_dtype(text) or sys.modules["numpy"].dtype(text) != dtype:
         raise SerializeError(
@@ -223,6 +242,9 @@ def _rebuild_dtype(rebuilder: Making, numpy: Any, described: Any, depth: int = 0
             dtype = numpy.dtype(text)
         case ["sub", base, list(shape)] if all(type(n) is int and n >= 0 for n in shape):
             dtype = numpy.dtype((_rebuild_dtype(rebuilder, numpy, base, depth + 1), tuple(shape)))
+        case ["record", ["struct", *_] as base]:
+            fields = _rebuild_dtype(rebuilder, numpy, base, depth + 1)
+            dtype = numpy.dtype((numpy.record, fields))
         case ["struct", int(n_bytes), bool(aligned), list(fields)]:
             rebuilder.charge(_FIELD_COST * (1 + len(fields)))
             dtype = _struct(numpy, n_bytes, aligned, [

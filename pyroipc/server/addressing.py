@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyroipc.errors import DaemonError
+from pyroipc.errors import DaemonError, PyroError
 from pyroipc.uri import CONNECTED_SOCKET, URI
 
 TYPE_CHECKING = False
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pyroipc.location import Location
     from pyroipc.server.listening import Listening
+    from pyroipc.settings import Settings
     from pyroipc.transports.readiness import Readiness
 
 
@@ -22,6 +23,7 @@ class Addressed:
     _listening: Listening | None = None
     _service: Any
     _closed: bool
+    settings: Settings
 
     def _uri(self, object_id: str, *, nat: bool = True) -> URI:
         if self._listening is None:
@@ -43,6 +45,39 @@ class Addressed:
     def locations(self) -> list[Location]:
         """All addresses at which the daemon listens."""
         return [] if self._listening is None else list(self._listening.locations)
+
+    @property
+    def _pyroHmacKey(self) -> bytes | None:
+        """What clients have to know, in bytes, or None; a str is taken in UTF-8.
+
+        A new key is for those who connect from now on.
+
+        Raises:
+            PyroError: it is set for a daemon on a connected socket.
+        """
+        listening = self._listening
+        return None if listening is None else listening.access.hmac_key or None
+
+    @_pyroHmacKey.setter
+    def _pyroHmacKey(self, key: bytes | str | None) -> None:
+        from pyroipc.client.connecting import key_of
+
+        if self._listening is not None:
+            self._listening.access.hmac_key = key_of(key or b"", self.settings)
+        elif key:
+            raise PyroError("a connected socket takes no HMAC key: nobody else has its other end")
+
+    def _check_class(self) -> None:
+        """Refuse a key that is an attribute of the class, where nobody would ask for it.
+
+        Raises:
+            PyroError: there is one.
+        """
+        if not isinstance(type(self)._pyroHmacKey, property):
+            raise PyroError(
+                f"{type(self).__name__}._pyroHmacKey keeps nobody out: give the key to each "
+                "daemon (hmac_key=, or its attribute _pyroHmacKey), or set HMAC_KEY for all"
+            )
 
     @property
     def _network(self) -> Listening:

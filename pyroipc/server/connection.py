@@ -7,6 +7,7 @@ This is what ``current_context.client`` shows, and what the hooks of a daemon
 from __future__ import annotations
 
 from pyroipc.errors import CommunicationError, PyroError
+from pyroipc.wire.dialect import NATIVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,6 +99,11 @@ class Connection:
     def object_ids(self) -> list[str]:
         """Return the ids of what this client may call without having been given a reference."""
         return sorted(self._handler.dispatcher.entries)
+
+    @property
+    def is_pyro(self) -> bool:
+        """Whether the client speaks a dialect of Pyro's."""
+        return self.session.dialect != NATIVE
 
     @property
     def sock(self) -> Any:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import socket
     import ssl
     from collections.abc import Callable, Collection, Iterable, Mapping
-    from types import TracebackType
     from typing import Any, Literal, Self
 
     from pyroipc.client.proxy import Proxy
@@ -93,6 +92,7 @@ class Daemon(Addressed, Hooks):
         serializers_accepted: Iterable[str] | None = None,
         settings: Settings = config,
     ) -> None:
+        self._check_class()
         addresses = (host, port or None, unixsocket, nathost, natport, *listen)
         if connected_socket is not None and any(part is not None for part in addresses):
             raise DaemonError("a daemon serves either a connected socket or addresses, not both")
@@ -435,12 +435,7 @@ class Daemon(Addressed, Hooks):
             raise DaemonError("this daemon is closed; make a new one")
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

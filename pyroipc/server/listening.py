@@ -219,7 +219,8 @@ class Listening:
 
     def __init__(self, daemon: Daemon, asked: Asked, access: Access) -> None:
         self._daemon = daemon
-        self._access = access
+        self.access = access
+        """Who may come."""
         self._pid = os.getpid()
         self._making = threading.RLock()  # a signal handler may want the loop at any moment
         self._loop: NetworkLoop | None = None
@@ -318,11 +319,11 @@ class Listening:
     def _welcome(self, sock: socket.socket, loop: NetworkLoop) -> Visitor | None:
         """Make what serves a client; None: it is not let in."""
         peer = identify_peer(sock)
-        problem = self._access.check(sock, peer)
+        problem = self.access.check(sock, peer)
         if problem is not None:
             sock.send(refusal_of(problem), MSG_DONTWAIT)
             return None
-        dressed = self._access.dress(sock)
+        dressed = self.access.dress(sock)
         session = open_session(dressed, peer, self._daemon.settings, served=True)
         if NATIVE not in self._daemon.settings.DIALECTS:
             session.decoder.speak(Closed(self._daemon.settings.DIALECTS))
@@ -348,7 +349,7 @@ class Listening:
             raise OtherDialectError(
                 f"invalid protocol version: {error}; this daemon speaks {spoken}", error.version
             )
-        session = reopen_session(old, daemon.settings, dialect, self._access.hmac_key)
+        session = reopen_session(old, daemon.settings, dialect, self.access.hmac_key)
         loop = self.loop
         daemon.serving[id(old)].give_way()
         successor = Visit(daemon, session, loop).visitor
@@ -444,15 +445,15 @@ def _published(location: Location) -> Location:
 
 def _make_loop(daemon: Daemon) -> NetworkLoop:
     settings = daemon.settings
-    multiplex = settings.SERVERTYPE == "multiplex"
     if settings.THREADPOOL_SIZE_MIN > settings.THREADPOOL_SIZE:
         raise DaemonError(
             f"THREADPOOL_SIZE_MIN is {settings.THREADPOOL_SIZE_MIN}, which is more than "
             f"THREADPOOL_SIZE, {settings.THREADPOOL_SIZE}"
         )
     return NetworkLoop(
-        threads=1 if multiplex else settings.THREADPOOL_SIZE,
+        threads=settings.THREADPOOL_SIZE,
         spares=settings.THREADPOOL_SIZE_MIN,
+        single=settings.SERVERTYPE == "multiplex",
         oneway_threads=settings.ONEWAY_THREADS,
         times=Times(
             busy=settings.BUSY_TIMEOUT,

@@ -21,6 +21,7 @@ from pyroipc.server.loops.streams import Streams
 from pyroipc.server.registry import Registry
 from pyroipc.server.session import ServerSession
 from pyroipc.wire.dialect import NATIVE, OtherDialectError
+from pyroipc.wire.message import STAGED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,6 +82,19 @@ class Serving:
     def wait_elsewhere(self, chain: bytes, what: str) -> AbstractContextManager[None]:
         """Note that a call of this client waits for another connection."""
         return self._loop.wait_elsewhere(chain, what)
+
+    def unstage(self, message: Message) -> Message:
+        """Return a request with its buffers, if those lie in memory that the peer has lent.
+
+        Raises:
+            ProtocolError: it does not say where.
+            SerializeError: it was not lent.
+        """
+        if not message.flags & STAGED:
+            return message
+        from pyroipc.client.staging import unstage  # when first needed
+
+        return unstage(message, self.session.courier.loans)
 
     def open_stream(self, message: Message, codec: CallCodec, iterator: Any) -> bytes:
         """Take an iterator that a method has returned; return the payload of the answer.

@@ -12,7 +12,7 @@ from pyroipc.errors import CommunicationError, ProtocolError, SerializeError
 from pyroipc.protocol.calls import DAEMON_NAME, check_annotations, drop_parent
 from pyroipc.server.batches import NO_ITERATORS, drop_frames, is_iterator, run_batch
 from pyroipc.server.blobs import receive_blob
-from pyroipc.wire.message import BATCH, BLOB, COMPRESSED, ERROR, NESTED, ONEWAY, STREAM
+from pyroipc.wire.message import BATCH, BLOB, COMPRESSED, ERROR, NESTED, ONEWAY, STAGED, STREAM
 from pyroipc.wire.native import pack_header
 
 TYPE_CHECKING = False
@@ -51,6 +51,10 @@ if TYPE_CHECKING:
             """Take an iterator that a method has returned; return the payload of the answer."""
             ...
 
+        def unstage(self, message: Message) -> Message:
+            """Return a request with its buffers, if those lie in memory that the peer has lent."""
+            ...
+
         def report(
             self, error: BaseException, member: str, args: Any, kwargs: Any, *, loud: bool
         ) -> None:
@@ -64,7 +68,7 @@ if TYPE_CHECKING:
             ...
 
 
-_UNUSUAL = BATCH | BLOB | NESTED | STREAM | COMPRESSED | ERROR
+_UNUSUAL = BATCH | BLOB | NESTED | STREAM | COMPRESSED | ERROR | STAGED
 _NOT_YET = ERROR | STREAM
 
 
@@ -190,6 +194,7 @@ class ServerSession:
             codec = codecs.by_key.get(message.serializer_id) or codecs.get(message.serializer_id)
             loads_call, dumps = codec.loads_call, codec.dumps  # see RemoteMethod on locals
             if message.flags & _UNUSUAL or message.buffers or message.descriptors:
+                message = self.host.unstage(message)
                 special = self._handle_unusual(codec, message)
                 if special is not None:
                     return special
@@ -309,7 +314,7 @@ class ServerSession:
             payload = dump_error(error, codec.serializer, detailed=self._detailed)
             try:
                 return self._answer(codec, message, payload, ERROR)
-            except ProtocolError as wrong:  # the annotations are: then without them
+            except Exception as wrong:  # noqa: BLE001 - the user's annotations: then without them
                 return self._codecs.refusal(message, wrong)
         finally:
             if message.parcel is not None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 
 from pyroipc.client.courier import why_not_carried
-from pyroipc.errors import DigestMismatchError, TransferError
+from pyroipc.client.hosting import limits_for
+from pyroipc.errors import DigestMismatchError, FileChangedError, TransferError
 from pyroipc.transfer.copying import copy_pieces
 from pyroipc.transfer.partial import Partial, digest_of, version_of, write_at
 
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
     Progress: TypeAlias = Callable[[int, int], object]
 
-__all__ = ["fetch_file", "passes_descriptors"]
+__all__ = ["fetch_file", "passes_descriptors", "piece_bytes"]
 
 PIECE_BYTES = 1 << 20
+_GROWTH = 5
+"""So many times as long bytes may become in a message; serpent makes four characters of one."""
 
 
 def fetch_file(
@@ -83,6 +86,17 @@ def passes_descriptors(proxy: Proxy[Any]) -> bool:
     return session is not None and why_not_carried(session) is None and not settings.COMPRESSION
 
 
+def piece_bytes(proxy: Proxy[Any], wanted: int) -> int:
+    """Return how large a piece may be to pass as a message."""
+    session = proxy._pyroConnection
+    if session is None:
+        return wanted
+    limit = limits_for(session.channel.peer, proxy._pyro_settings).message_bytes
+    if session.peer_hello is not None and session.peer_hello.max_message_bytes:
+        limit = min(limit, session.peer_hello.max_message_bytes)
+    return max(1, min(wanted, limit // _GROWTH))
+
+
 def _copy(
     partial: Partial, source: int, size: int, version: str, name: str, note: Progress
 ) -> None:
@@ -120,7 +134,7 @@ def _receive(
             offset = 0
         digest = digest_of(fd, offset)
         note(offset, size)
-        pieces = proxy.read(name, version, offset, PIECE_BYTES)
+        pieces = proxy.read(name, version, offset, piece_bytes(proxy, PIECE_BYTES))
         try:
             for piece in pieces:
                 if isinstance(piece, str):
@@ -133,6 +147,9 @@ def _receive(
                 digest.update(piece)
                 offset += len(piece)
                 note(offset, size)
+        except FileChangedError:
+            partial.discard()
+            raise
         finally:
             pieces.close()
         raise TransferError(f"{name!r} ended after {offset} bytes of {size}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import contextmanager
 from hashlib import blake2b
 from threading import Event
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Partial", "check_unchanged", "new_digest", "version_of"]
 
 _READ_BYTES = 1 << 20
+_NAME_BYTES = 100
+"""So much of a name is in that of its temporary file: most systems allow 255 bytes in all."""
 _PATIENCE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.01
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
@@ -71,23 +74,24 @@ class Partial:
             raise SecurityError(f"{version!r} is no version of a file")
         self._directory = directory
         self._last = last
-        self._temporary = f".{last[:100]}.{version}{PART_SUFFIX}"
+        self._temporary = f".{_shortened(last)}.{version}{PART_SUFFIX}"
 
     @contextmanager
-    def open(self) -> Iterator[int]:
+    def open(self, *, make: bool = True) -> Iterator[int]:
         """Open what has arrived, to read and to write it; nobody else may do so meanwhile.
 
+        Args:
+            make: it is made if nothing has arrived.
+
         Raises:
-            TransferError: somebody else does.
+            IsADirectoryError: there is a directory in its place.
+            TransferError: somebody else does, or nothing has arrived.
             DiskFullError: what was done with it found no room.
             OSError: the directory cannot be written to.
         """
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        fd = os.open(self._temporary, flags, 0o600, dir_fd=self._directory)
+        fd = -1
         try:
-            if not _lock(fd):
-                text = f"{self._last!r} is being transferred by somebody else already"
-                raise TransferError(text)
+            fd = self._locked(make=make)
             yield fd
         except OSError as error:
             if error.errno in _FULL:
@@ -97,7 +101,59 @@ class Partial:
                 ) from None
             raise
         finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def _locked(self, *, make: bool) -> int:
+        """Open the temporary file, and lock it.
+
+        Raises:
+            IsADirectoryError: there is a directory in its place.
+            TransferError: somebody else has it, or nothing has arrived.
+            FileNotFoundError: the directory is gone.
+        """
+        self._check_place()
+        flags = os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if make else 0)
+        while True:
+            try:
+                fd = os.open(self._temporary, flags, 0o600, dir_fd=self._directory)
+            except FileNotFoundError:
+                if make:
+                    raise
+                text = f"a piece of {self._last!r} is missing: nothing has arrived; begin anew"
+                raise TransferError(text) from None
+            try:
+                if not _lock(fd):
+                    text = f"{self._last!r} is being transferred by somebody else already"
+                    raise TransferError(text)
+                if self._is(fd):
+                    return fd
+            except BaseException:
+                os.close(fd)
+                raise
+            # Whoever had it has put it in its place meanwhile, or removed it.
             os.close(fd)
+
+    def _check_place(self) -> None:
+        """Refuse to begin what could not be put in its place.
+
+        Raises:
+            IsADirectoryError: there is a directory.
+        """
+        try:
+            mode = os.stat(self._last, dir_fd=self._directory, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self._last)
+
+    def _is(self, fd: int) -> bool:
+        """Say whether the temporary name leads to an open file."""
+        try:
+            named = os.stat(self._temporary, dir_fd=self._directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(named, os.fstat(fd))
 
     def check_source(self, fd: int, version: str, name: str) -> None:
         """Compare the file that is copied with the version that this is of.
@@ -144,6 +200,14 @@ class Partial:
             self._temporary, self._last, src_dir_fd=self._directory, dst_dir_fd=self._directory
         )
         os.fsync(self._directory)
+
+
+def _shortened(name: str) -> str:
+    """Return a name that leaves room for what is put around it, and is of this name alone."""
+    data = os.fsencode(name)
+    if len(data) <= _NAME_BYTES:
+        return name
+    return f"{os.fsdecode(data[:_NAME_BYTES])}-{blake2b(data, digest_size=12).hexdigest()}"
 
 
 def _lock(fd: int) -> bool:

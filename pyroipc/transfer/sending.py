@@ -7,8 +7,8 @@ from __future__ import annotations
 import os
 
 from pyroipc.client.handles import Descriptor
-from pyroipc.errors import TransferError
-from pyroipc.transfer.fetching import passes_descriptors
+from pyroipc.errors import FileChangedError, TransferError
+from pyroipc.transfer.fetching import passes_descriptors, piece_bytes
 from pyroipc.transfer.partial import check_unchanged, digest_of, version_of
 
 TYPE_CHECKING = False
@@ -69,15 +69,21 @@ def send_file(
                         progress(done, size)
             finally:
                 steps.close()
+            proxy.finish(name, version, size, None)
             return size
         digest = digest_of(fd, done)
-        while piece := os.pread(fd, min(PIECE_BYTES, size - done), done):
+        most_bytes = piece_bytes(proxy, PIECE_BYTES)
+        while piece := os.pread(fd, min(most_bytes, size - done), done):
             proxy.write(name, version, done, piece)
             digest.update(piece)
             done += len(piece)
             if progress is not None:
                 progress(done, size)
-        check_unchanged(fd, version, os.fspath(path))
+        try:
+            check_unchanged(fd, version, os.fspath(path))
+        except FileChangedError:
+            proxy.discard(name, version)
+            raise
         if done != size:
             raise TransferError(f"{os.fspath(path)!r} ended after {done} bytes of {size}")
         proxy.finish(name, version, size, digest.hexdigest())

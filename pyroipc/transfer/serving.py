@@ -122,12 +122,14 @@ class FileServer:
             return arrived
 
     @contextmanager
-    def _partial(self, name: str, version: str, n_bytes: int) -> Iterator[tuple[Partial, int]]:
+    def _partial(
+        self, name: str, version: str, n_bytes: int, *, make: bool = True
+    ) -> Iterator[tuple[Partial, int]]:
         """Open what has arrived of a file.
 
         Raises:
             SecurityError: the name leads elsewhere, or files may not be sent here.
-            TransferError: it is larger than allowed.
+            TransferError: it is larger than allowed, or nothing of it has arrived.
         """
         if not self._writable:
             raise SecurityError("files may only be fetched here: FileServer(writable=True)")
@@ -135,7 +137,7 @@ class FileServer:
             raise TransferError(f"{name!r} has {n_bytes} bytes, at most {self._max_bytes} may be")
         with parent_below(self._root, name) as (directory, last):
             partial = Partial(directory, last, version)
-            with partial.open() as fd:
+            with partial.open(make=make) as fd:
                 yield partial, fd
 
     @expose
@@ -147,7 +149,7 @@ class FileServer:
             TransferError: it is not the next one, or would make the file larger than allowed.
             OSError: it cannot be written.
         """
-        with self._partial(name, version, offset + len(data)) as (_, fd):
+        with self._partial(name, version, offset + len(data), make=not offset) as (_, fd):
             if os.fstat(fd).st_size != offset:
                 raise TransferError(f"a piece of {name!r} is missing before byte {offset}")
             write_at(fd, data, offset)
@@ -155,6 +157,8 @@ class FileServer:
     @expose
     def take(self, name: str, version: str, n_bytes: int, file: Descriptor) -> Iterator[int]:
         """Copy an open file that a caller on this machine has passed; yield how far it came.
+
+        It is put in its place by :meth:`finish`: the caller may yet break it off.
 
         Raises:
             FileChangedError: it was changed meanwhile.
@@ -167,11 +171,12 @@ class FileServer:
             with self._partial(name, version, n_bytes) as (partial, fd):
                 yield from copy_pieces(file.fileno(), fd, start, n_bytes)
                 partial.check_source(file.fileno(), version, name)
-                partial.finish(fd, n_bytes, None)
 
     @expose
-    def finish(self, name: str, version: str, n_bytes: int, digest: str) -> None:
+    def finish(self, name: str, version: str, n_bytes: int, digest: str | None) -> None:
         """Put a file in its place when all of it has arrived.
+
+        Without a digest it is not compared: the kernel has copied it (:meth:`take`).
 
         Raises:
             DigestMismatchError: it is not what was sent.
@@ -179,5 +184,17 @@ class FileServer:
             TransferError: a part of it is missing.
             OSError: it cannot be written.
         """
-        with self._partial(name, version, n_bytes) as (partial, fd):
+        with self._partial(name, version, n_bytes, make=False) as (partial, fd):
             partial.finish(fd, n_bytes, digest)
+
+    @expose
+    def discard(self, name: str, version: str) -> None:
+        """Remove what has arrived of a file that is not there any more as it was.
+
+        Raises:
+            SecurityError: the name leads elsewhere, or files may not be sent here.
+            TransferError: nothing has arrived, or somebody else is sending it.
+            OSError: it cannot be removed.
+        """
+        with self._partial(name, version, 0, make=False) as (partial, _):
+            partial.discard()

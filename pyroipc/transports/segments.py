@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["SharedBuffer", "adopt_segment", "make_segment", "owner_of"]
+__all__ = [
+    "SharedBuffer",
+    "adopt_segment",
+    "made_segment",
+    "make_segment",
+    "map_again",
+    "owner_of",
+]
 
 _TOKEN_BYTES = 16
 _ADD_SEALS = 1033
@@ -47,7 +54,13 @@ class SharedBuffer(mmap.mmap):
     """
 
     token: bytes
+    n_bytes: int
     is_readonly: bool
+    on_gone: list[Callable[[SharedBuffer], object]]
+    """Called when this end gives the memory back, just before the descriptor is closed; perhaps by
+    the garbage collector."""
+    was_passed = False
+    """Whether it has been sent to somebody."""
     _fd: int
     _address: int | None = None
 
@@ -66,7 +79,9 @@ class SharedBuffer(mmap.mmap):
             raise
         made._fd = fd
         made.token = token
+        made.n_bytes = n_bytes
         made.is_readonly = readonly
+        made.on_gone = []
         return made
 
     def fileno(self) -> int:
@@ -123,8 +138,11 @@ class SharedBuffer(mmap.mmap):
         self._forget()
 
     def _forget(self) -> None:
-        fd, self._fd = getattr(self, "_fd", -1), -1
+        fd = getattr(self, "_fd", -1)
         if fd >= 0:
+            for tell in self.on_gone:
+                tell(self)
+            self._fd = -1
             os.close(fd)
 
     def __del__(self) -> None:
@@ -142,6 +160,7 @@ class SharedBuffer(mmap.mmap):
 _by_identity: weakref.WeakValueDictionary[tuple[bytes, int, int], SharedBuffer] = (
     weakref.WeakValueDictionary()
 )
+_made: weakref.WeakValueDictionary[bytes, SharedBuffer] = weakref.WeakValueDictionary()
 _adopted: weakref.WeakSet[SharedBuffer] = weakref.WeakSet()
 _lock = threading.Lock()
 
@@ -180,11 +199,32 @@ def _make_file(n_bytes: int) -> int:
 def _known(buffer: SharedBuffer, status: os.stat_result) -> SharedBuffer:
     with _lock:
         _by_identity[buffer.token, status.st_dev, status.st_ino] = buffer
+        _made[buffer.token] = buffer
     return buffer
 
 
+def made_segment(token: bytes) -> SharedBuffer | None:
+    """Return the segment of this token that was made in this process; None: there is none."""
+    return _made.get(token)
+
+
+def map_again(segment: SharedBuffer) -> SharedBuffer:
+    """Map anew what a peer has sent and the user closes just now.
+
+    Raises:
+        OSError: it cannot be mapped.
+    """
+    fd = os.dup(segment._fd)  # noqa: SLF001 - which is open until the end of close()
+    made = SharedBuffer.over(fd, segment.n_bytes, segment.token, readonly=segment.is_readonly)
+    return _adopt(made, os.fstat(fd))
+
+
 def adopt_segment(
-    fd: int, token: bytes, n_bytes: int, most_bytes: int, make_room: Callable[[], None]
+    fd: int,
+    token: bytes,
+    n_bytes: int,
+    most_bytes: int,
+    make_room: Callable[[], None] | None = None,
 ) -> SharedBuffer:
     """Map a segment that a peer has sent: the map that is here already, or a new one.
 
@@ -207,7 +247,7 @@ def adopt_segment(
             if known is not None and not known.closed:
                 return known
             seals = _check(fd, status, n_bytes)
-            if _mapped() + n_bytes > most_bytes:
+            if make_room is not None and _mapped() + n_bytes > most_bytes:
                 make_room()
             mapped = _mapped()
             if mapped + n_bytes > most_bytes:
@@ -217,15 +257,18 @@ def adopt_segment(
                 )
             readonly = bool(seals & (_SEAL_WRITE | _SEAL_FUTURE_WRITE))
             own, fd = fd, -1
-            buffer = SharedBuffer.over(own, n_bytes, token, readonly=readonly)
-            _by_identity[key] = buffer
-            _adopted.add(buffer)
-            return buffer
+            return _adopt(SharedBuffer.over(own, n_bytes, token, readonly=readonly), status)
     except (OSError, ValueError) as error:
         raise SerializeError(f"shared memory cannot be mapped: {error}") from None
     finally:
         if fd >= 0:
             os.close(fd)
+
+
+def _adopt(buffer: SharedBuffer, status: os.stat_result) -> SharedBuffer:
+    _by_identity[buffer.token, status.st_dev, status.st_ino] = buffer
+    _adopted.add(buffer)
+    return buffer
 
 
 def _mapped() -> int:
@@ -271,6 +314,9 @@ def owner_of(value: Any) -> SharedBuffer | None:
 def _after_fork_in_child() -> None:
     global _lock
     _lock = threading.Lock()
+    for buffer in list(_by_identity.values()):
+        buffer.on_gone = []  # that is for the connections of the parent
+    _made.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -380,6 +380,9 @@ def raise_translated(error: OSError) -> NoReturn:
         ConnectionClosedError: always, but for a TimeoutError of ours, which it raises again.
     """
     if isinstance(error, TimeoutError):
-        raise error
+        try:
+            raise error
+        finally:
+            del error
     text = f"the connection was lost: {error.strerror or error}"
     raise ConnectionClosedError(text) from None

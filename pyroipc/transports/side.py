@@ -88,11 +88,13 @@ class Parcel:
         numbers: the descriptors; in the table of :mod:`descriptors`.
     """
 
-    __slots__ = ("_numbers", "kept")
+    __slots__ = ("_numbers", "kept", "loans")
 
     def __init__(self, numbers: Sequence[int]) -> None:
         self.kept: dict[int, Any] = {}
         """What was made of some of them and may be asked for again, by their indexes."""
+        self.loans: Any = None
+        """Where shared memory among them may be kept; None: nowhere."""
         self._numbers: list[int | None] = list(numbers)
 
     def __len__(self) -> int:

@@ -234,6 +234,8 @@ class StreamChannel(SendingHalf):
                 return
             if not (self._plain and deadline is None and self._receive_plainly()):
                 self._receive_by_poll(deadline)
+            if spin is not None and spin.began:
+                spin.slept()
         except OSError as error:
             raise_translated(error)
 

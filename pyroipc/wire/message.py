@@ -35,6 +35,12 @@ ERROR: nothing more of them comes, and the message is not to be heeded."""
 OFFER = 9
 """May descriptors come beside messages? Answered by a pong, empty or with a reason against it.
 With END: here comes, beside these bytes, the socket over which they will; answered likewise."""
+KEPT = 10
+"""Shared memory of the receiver, whose token is the payload, stays mapped here: from now on the
+token is enough. With END: shared memory of the sender need not be kept any longer."""
+LENT = 11
+"""Here is shared memory of the sender, to be kept if the receiver can: one descriptor beside it,
+and in the payload its token and its size."""
 
 ANSWER = 16
 """The bit of the kinds that answer a message and carry the request id of what they answer."""
@@ -57,6 +63,8 @@ KINDS: Mapping[int, str] = {
     RELEASE: "release",
     DATA: "data",
     OFFER: "offer",
+    KEPT: "kept",
+    LENT: "lent",
     WELCOME: "welcome",
     RESPONSE: "response",
     PONG: "pong",
@@ -88,7 +96,11 @@ NESTED = 0x0400
 """Of a request: it is made by a call that the receiver waits for. The last four bytes of the
 payload are the id of that call's request, so that the thread that waits for it can run this."""
 
-KNOWN_FLAGS = 0x07FF
+STAGED = 0x2000
+"""Of a request: its buffers lie in shared memory that its sender has lent; where, is said at the
+end of the payload."""
+
+KNOWN_FLAGS = 0x27FF
 """The flags that a message of the native dialect may have."""
 
 INTRODUCTION = 0x0800

@@ -86,11 +86,14 @@ def encode(message: Message) -> list[Buffer] | LongMessage:
 
 def _flat(buffer: Buffer) -> memoryview:
     view = memoryview(buffer)
-    return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
+    if view.format == "B" and view.ndim == 1 and view.contiguous:
+        return view
+    # What has gaps, or is empty in several dimensions, cannot be cast.
+    return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
 
 
 def _annotation_id(key: str) -> bytes:
-    if len(key) == 4 and key.isascii():
+    if isinstance(key, str) and len(key) == 4 and key.isascii():
         return key.encode("ascii")
     raise ProtocolError(f"an annotation id is four ASCII characters, not {key!r}")
 

@@ -22,6 +22,7 @@ from pyroipc.wire.message import (
     KNOWN_FLAGS,
     NESTED,
     ONEWAY,
+    STAGED,
     STREAM,
     WELCOME,
     FullMessage,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 VERSION = 1
 SIGNATURE = b"PYROI" + bytes([VERSION])
 HEADER_BYTES = 36
-USUAL_FLAGS = frozenset((0, ERROR, ONEWAY, NESTED, STREAM, BATCH, END))
+USUAL_FLAGS = frozenset((0, ERROR, ONEWAY, NESTED, STREAM, BATCH, END, STAGED))
 """The flags of messages whose beginnings are remembered."""
 HEADER = struct.Struct(">24sIQ")
 """The constant prefix of plain messages of a kind, the request id, the size of the payload."""

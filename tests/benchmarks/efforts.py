@@ -39,6 +39,23 @@ class BulkEffort(NamedTuple):
     array_bytes: int
 
 
+class SharedEffort(NamedTuple):
+    """The size of the section of shared arrays."""
+
+    rounds: int
+    sizes: tuple[int, ...]
+    """Of arrays that were born in shared memory."""
+    ordinary_bytes: int
+    """Of one that was not."""
+
+
+class ThroughputEffort(NamedTuple):
+    """The size of the section of throughput against size."""
+
+    rounds: int
+    max_bytes: int
+
+
 class Effort(NamedTuple):
     """The size of a run.
 
@@ -67,6 +84,8 @@ class Effort(NamedTuple):
     """A section that takes longer is given up."""
     network: NetworkEffort
     bulk: BulkEffort
+    shared: SharedEffort
+    throughput: ThroughputEffort
 
 
 _NETWORK = {
@@ -74,6 +93,7 @@ _NETWORK = {
     "quick": NetworkEffort(2, 4, 2, 1, 2, 0.1, 64, 512, 1, 200, 1000, 1, 3, 500, 0.05),
     "tiny": NetworkEffort(1, 2, 2, 1, 2, 0.005, 4, 8, 1, 4, 8, 1, 2, 10, 0.002),
 }
+_SHARED_SIZES = (64 << 10, 1 << 20, 64 << 20, 1 << 30)
 EFFORTS = {
     "full": Effort(
         8,
@@ -88,14 +108,48 @@ EFFORTS = {
         7,
         2,
         4,
-        60.0,
+        120.0,
         _NETWORK["full"],
         BulkEffort(21, 64 << 20),
+        SharedEffort(21, _SHARED_SIZES, 64 << 20),
+        ThroughputEffort(4, 256 << 20),
     ),
     "quick": Effort(
-        4, 5, 0.01, 1, 5, 30, 7, 7, 3, 5, 1, 3, 20.0, _NETWORK["quick"], BulkEffort(7, 64 << 20)
+        4,
+        5,
+        0.01,
+        1,
+        5,
+        30,
+        7,
+        7,
+        3,
+        5,
+        1,
+        3,
+        20.0,
+        _NETWORK["quick"],
+        BulkEffort(7, 64 << 20),
+        SharedEffort(7, _SHARED_SIZES, 64 << 20),
+        ThroughputEffort(4, 64 << 20),
     ),
     "tiny": Effort(
-        1, 3, 0.001, 1, 2, 2, 1, 1, 1, 3, 1, 2, 20.0, _NETWORK["tiny"], BulkEffort(2, 3 << 20)
+        1,
+        3,
+        0.001,
+        1,
+        2,
+        2,
+        1,
+        1,
+        1,
+        3,
+        1,
+        2,
+        20.0,
+        _NETWORK["tiny"],
+        BulkEffort(2, 3 << 20),
+        SharedEffort(2, (4 << 10, 64 << 10), 1 << 20),
+        ThroughputEffort(2, 64 << 10),
     ),
 }

@@ -17,7 +17,7 @@ Figure = dict[str, Any]
 why), ``quartiles`` (low and high; empty: the number is exact), ``spread`` (see :func:`spread`),
 ``detail`` (text), ``samples`` (name -> list of numbers). Those of the object model have ``about``,
 too, a sentence; and where the goal is to be exceeded there is ``more_is_better``. Those of the
-network have ``table`` as well: ``network``."""
+network and of large arrays have ``table`` as well: ``network``, ``bulk``."""
 
 
 def ratio_figure(
@@ -118,6 +118,16 @@ def size_figure(key: str, title: str, goal: float | None, ours: list[float]) -> 
     }
 
 
+def time_figure(key: str, title: str, goal: float | None, ours: list[float]) -> Figure:
+    """Say how long something takes, in µs: the median of the rounds."""
+    return {
+        **_figure(key, title, "µs", goal, statistics.median(ours), ""),
+        "quartiles": quartiles(ours),
+        "spread": spread(ours),
+        "samples": {"pyroipc": ours},
+    }
+
+
 def of_network(
     figure: Figure, about: str, others: dict[str, list[float]], beside: Iterable[str] = ()
 ) -> Figure:
@@ -194,6 +204,13 @@ def is_reached(figure: Figure) -> bool | None:
     if figure.get("more_is_better"):
         return figure["value"] >= figure["goal"]
     return figure["value"] <= figure["goal"]
+
+
+def size_name(n_bytes: int) -> str:
+    """Write a size, a power of two, as people do: ``64 KiB``."""
+    names = ("bytes", "KiB", "MiB", "GiB")
+    power = min(max(n_bytes.bit_length() - 1, 0) // 10, len(names) - 1)
+    return f"{n_bytes / 1024**power:g} {names[power]}"
 
 
 def number(value: float) -> str:

@@ -38,6 +38,8 @@ SECTIONS = (
     *MODEL_SECTIONS,
     *NETWORK_SECTIONS,
     "bulk",
+    "shared",
+    "throughput",
 )
 _CODE = "from tests.benchmarks.isolated import main; main()"
 

@@ -12,7 +12,7 @@ import importlib
 import multiprocessing
 import socket
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tests.benchmarks.children import MODES, NOT_HERE, Placement, forked, modes_here
 from tests.benchmarks.figures import missing_figure
@@ -35,6 +35,7 @@ OURS = "pyroipc, pickle"
 SERIALIZERS = ("pickle", "marshal", "msgpack", "json", "serpent")
 PACKAGES = {"pyroipc": "pyroipc", "Pyro4": "Pyro4", "Pyro5": "Pyro5.api"}
 _MAX_LUMPS = 200
+Key = TypeVar("Key")
 
 
 class Lump(NamedTuple):
@@ -145,7 +146,9 @@ def _launch(
         return lumps_in_turns(lumps, rounds, seconds)
 
 
-def lumps_in_turns(lumps: Mapping[str, Lump], rounds: int, seconds: float) -> Samples:
+def lumps_in_turns(
+    lumps: Mapping[Key, Lump], rounds: int, seconds: float
+) -> dict[Key, list[float]]:
     """Return the mean time of an item in µs of each contestant, for each round.
 
     In a round every contestant works for about ``seconds``, but does at least one lump, and one
@@ -153,7 +156,7 @@ def lumps_in_turns(lumps: Mapping[str, Lump], rounds: int, seconds: float) -> Sa
     """
     order = list(lumps)
     sizes = {name: _lumps_in(lump, seconds) for name, lump in lumps.items()}
-    samples: Samples = {name: [] for name in order}
+    samples: dict[Key, list[float]] = {name: [] for name in order}
     for _ in range(rounds):
         for name in order:
             if sizes[name] > 1:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
 _STAT = Path("/proc/stat")
+_MEMORY = Path("/proc/meminfo")
 _IDLE = (3, 4)  # idle, iowait
 _STEAL = 7
 _LOOK_SECONDS = 0.5
@@ -37,6 +38,16 @@ def usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def available_bytes() -> int | None:
+    """Return how much memory can be taken before others suffer; None where it is not known."""
+    try:
+        lines = _MEMORY.read_text().splitlines()
+    except OSError:
+        return None
+    sizes = dict(line.split(":") for line in lines)
+    return int(sizes["MemAvailable"].split()[0]) * 1024
 
 
 def cpu_ticks() -> list[int]:

@@ -6,7 +6,14 @@ import statistics
 from typing import Any
 
 from tests.benchmarks.children import MODES
-from tests.benchmarks.figures import is_reached, is_suspicious, number
+from tests.benchmarks.figures import (
+    SUSPICIOUS_SPREAD,
+    is_reached,
+    is_suspicious,
+    number,
+    size_name,
+    spread,
+)
 from tests.benchmarks.machine import complaints
 
 TYPE_CHECKING = False
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
 
     Results = dict[str, Any]
     Row = tuple[str, ...]
+    Times = dict[str, dict[str, list[float]]]
 
 BEGIN = "<!-- begin: written by python -m tests.benchmarks -->"
 END = "<!-- end -->"
@@ -81,7 +89,7 @@ def _rate_modes(rates: Results) -> list[str]:
 
 def _tables(results: Results) -> list[tuple[Row, list[Row]]]:
     """List the heads and the rows of all tables."""
-    peers, rates = results["peers"], results["rates"]
+    peers, rates, throughput = results["peers"], results["rates"], results["throughput"]
     tables = [
         (FIGURES_HEAD, figure_rows(results)),
         (MODEL_HEAD, model_rows(results)),
@@ -89,21 +97,55 @@ def _tables(results: Results) -> list[tuple[Row, list[Row]]]:
         (BULK_HEAD, bulk_rows(results)),
         (peers_head(peers), peer_rows(peers)),
         (rates_head(rates), rate_rows(rates)),
+        (throughput_head(throughput), throughput_rows(throughput)),
     ]
     return [(head, rows) for head, rows in tables if rows]
 
 
-def peers_head(peers: dict[str, dict[str, list[float]]]) -> Row:
+def peers_head(peers: Times) -> Row:
     """Return the head of the table of peers."""
     return ("µs, echo(42) to a forked child", *(MODES[mode] for mode in peers))
 
 
-def peer_rows(peers: dict[str, dict[str, list[float]]]) -> list[Row]:
+def peer_rows(peers: Times) -> list[Row]:
     """Return the rows of the table of peers: µs of a call, for each mode."""
     return [
         (name, *(number(statistics.median(samples[name])) for samples in peers.values()))
         for name in _names(peers)
     ]
+
+
+def throughput_head(throughput: Times) -> Row:
+    """Return the head of the table of throughput."""
+    return ("GB/s of bytes, as an argument to a forked child", *_names(throughput))
+
+
+def throughput_rows(throughput: Times) -> list[Row]:
+    """Return the rows of the table of throughput: each size."""
+    return [
+        (
+            size_name(int(size)),
+            *(f"{gigabytes_per_second(int(size), x):.3g}" for x in samples.values()),
+        )
+        for size, samples in throughput.items()
+    ]
+
+
+def gigabytes_per_second(n_bytes: int, microseconds: list[float]) -> float:
+    """Return the throughput of calls that pass so many bytes: the median of the rounds."""
+    return n_bytes / statistics.median(microseconds) / 1000
+
+
+def _throughput_doubts(throughput: Times) -> list[str]:
+    """Name each contestant whose rounds disagree, and where they do so most."""
+    found = []
+    for name in _names(throughput):
+        most, size = max((spread(x[name]), int(size)) for size, x in throughput.items())
+        if most > SUSPICIOUS_SPREAD:
+            found.append(
+                f"the rounds of throughput, {name}, spread by up to {most:.0%} ({size_name(size)})"
+            )
+    return found
 
 
 def doubts(results: Results) -> list[str]:
@@ -113,6 +155,7 @@ def doubts(results: Results) -> list[str]:
         for figure in results["figures"]
         if is_suspicious(figure)
     ]
+    shaky += _throughput_doubts(results["throughput"])
     return [*complaints(results["machine"]), *shaky, *results["failures"]]
 
 
@@ -186,10 +229,10 @@ def _written(figure: Figure, value: float) -> str:
 
 
 def _suffix(unit: str) -> str:
-    return f" {unit}" if unit in {"ms", "KiB"} else ""
+    return f" {unit}" if unit in {"µs", "ms", "KiB", "MiB"} else ""
 
 
-def _peer_ratio_rows(peers: dict[str, dict[str, list[float]]]) -> list[Row]:
+def _peer_ratio_rows(peers: Times) -> list[Row]:
     rows = []
     for name in _names(peers):
         if name in {_BASELINE, "pyroipc, pickle"}:
@@ -204,7 +247,7 @@ def _ratio(ours: list[float], base: list[float]) -> str:
     return f"{statistics.median(a / b for a, b in zip(ours, base, strict=True)):.2f}"
 
 
-def _names(peers: dict[str, dict[str, list[float]]]) -> list[str]:
+def _names(peers: Times) -> list[str]:
     return list(next(iter(peers.values()), {}))
 
 

@@ -46,6 +46,7 @@ def run(effort: str, sections: Sequence[str] = SECTIONS) -> report.Results:
         "figures": [],
         "peers": {},
         "rates": {},
+        "throughput": {},
         "failures": [],
     }
     ticks, start = machine.cpu_ticks(), perf_counter()
@@ -63,8 +64,8 @@ def run(effort: str, sections: Sequence[str] = SECTIONS) -> report.Results:
 
 
 def _add(results: report.Results, section: str, found: object) -> None:
-    if section == "peers":
-        results["peers"] = found
+    if section in {"peers", "throughput"}:
+        results[section] = found
     elif section in MODEL_SECTIONS:
         results["figures"] += found["figures"]
         results["rates"].update(found["times"])
@@ -79,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--markdown", type=Path, metavar="FILE", help="write the tables into a page"
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw (.svg or .png)")
+    parser.add_argument(
+        "--plot", type=_directory, metavar="DIRECTORY", help="draw what was measured into it"
+    )
     parser.add_argument(
         "--section",
         action="append",
@@ -88,6 +91,13 @@ def _parser() -> argparse.ArgumentParser:
         + "; ".join(f"{name}: {', '.join(sections)}" for name, sections in GROUPS.items()),
     )
     return parser
+
+
+def _directory(name: str) -> Path:
+    path = Path(name)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{name} is not a directory")
+    return path
 
 
 def _chosen(names: Sequence[str] | None) -> list[str]:

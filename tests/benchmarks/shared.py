@@ -1,22 +1,42 @@
 """Arrays in shared memory, as arguments: how long a call takes, whatever their size.
 
-Beside them: the same array in ordinary memory, over the stream, and what it would cost to send it
-through a pool of segments that are used again. By hand: ``python -m tests.benchmarks.shared``.
+Beside them, what it costs to send an array in ordinary memory: over the stream, and through a
+segment that is used again, both against a copy into memory that was used before.
 """
 
 from __future__ import annotations
 
-import statistics
-import sys
-from time import perf_counter
+import contextlib
+import importlib
+from functools import partial
+from typing import Any
+
+from tests.benchmarks.figures import missing_figure, ratio_figure, size_name, time_figure
+from tests.benchmarks.lumps import Lump, lumps_in_turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SIZES = {"64 KiB": 64 << 10, "1 MiB": 1 << 20, "64 MiB": 64 << 20, "1 GiB": 1 << 30}
+    from tests.benchmarks.efforts import Effort
+    from tests.benchmarks.figures import Figure
+
 SERIALIZERS = ("pickle", "msgpack")
-LARGE = 64 << 20
+GOAL_MICROSECONDS = 100
+ORDINARY = {
+    "stream": "over the stream",
+    "pool": "into a segment that is used again, and copied out of it",
+    "lent": "into a segment that is used again, and lent to the method",
+}
+"""How an array in ordinary memory may be sent."""
+_COPY = "memcpy into warm memory"
+_LAST = 7
+_CALLS = 50
+_ABOUT = "The method looks at one number of the array; it is the same memory on both sides."
+_ABOUT_ORDINARY = (
+    "An array in ordinary memory, from a parent to a forked child; medians of the ratios of the "
+    "rounds."
+)
 
 
 class Taker:
@@ -34,57 +54,87 @@ class Taker:
         return int(self.kept[-1])
 
 
-def microseconds(call: Callable[[], object], rounds: int, calls: int) -> float:
-    """Return the median over rounds of the time of a call."""
-    times = []
-    call()
-    for _ in range(rounds):
-        start = perf_counter()
-        for _ in range(calls):
-            call()
-        times.append((perf_counter() - start) / calls * 1e6)
-    return statistics.median(times)
-
-
-def rows(rounds: int = 21) -> list[tuple[str, str]]:
-    """Measure; return what was measured, and how long it took."""
-    import numpy
-
+def measure(effort: Effort) -> list[Figure]:
+    """Return the figures of shared arrays, and those of ordinary ones, which have no goal."""
+    try:
+        numpy = importlib.import_module("numpy")
+    except ImportError:
+        missing = missing_figure("shared", "shared arrays", None, "numpy is not installed")
+        return [_explained(missing, _ABOUT)]
     import pyroipc
 
-    found = []
-    with pyroipc.spawn(Taker, start="fork") as taker:
-        for serializer in SERIALIZERS:
-            taker._pyroSerializer = serializer
-            for name, n_bytes in SIZES.items():
-                array = pyroipc.shared_array(n_bytes, "u1")
-                taken = microseconds(lambda array=array: taker.take(array), rounds, 50)
-                found.append((f"{name} in shared memory, {serializer}", f"{taken:.0f} µs"))
-                del array
-        taker._pyroSerializer = "pickle"
-        ordinary = numpy.ones(LARGE, "u1")
-        segment = pyroipc.shared_array(LARGE, "u1")
-        target = numpy.empty_like(ordinary)
-
-        def through_pool():
-            segment[:] = ordinary
-            return taker.copy(segment)
-
-        def lent():
-            segment[:] = ordinary
-            return taker.take(segment)
-
-        for name, call in (
-            ("64 MiB, memcpy into warm memory", lambda: numpy.copyto(target, ordinary)),
-            ("64 MiB in ordinary memory, over the stream", lambda: taker.take(ordinary)),
-            ("64 MiB into a segment that is used again, and copied out", through_pool),
-            ("64 MiB into a segment that is used again, and lent", lent),
-        ):
-            taken = microseconds(call, rounds, 1)
-            found.append((name, f"{taken / 1000:.1f} ms"))
-    return found
+    shared, seconds = effort.shared, effort.segment_seconds
+    with contextlib.ExitStack() as stack:
+        takers: dict[str, Any] = {
+            name: stack.enter_context(pyroipc.spawn(Taker, start="fork")) for name in SERIALIZERS
+        }
+        for name, taker in takers.items():
+            taker._pyroSerializer = name
+        born = lumps_in_turns(_shared_lumps(takers, shared.sizes), shared.rounds, seconds)
+        lumps = _ordinary_lumps(numpy, takers["pickle"], shared.ordinary_bytes)
+        ordinary = lumps_in_turns(lumps, shared.rounds, seconds)
+    return [
+        *(_shared_figure(*name, times) for name, times in born.items()),
+        *(_ordinary_figure(way, ordinary, shared.ordinary_bytes) for way in ORDINARY),
+    ]
 
 
-if __name__ == "__main__":
-    for what, took in rows(int(sys.argv[1]) if sys.argv[1:] else 21):
-        print(f"{what:60} {took:>10}")
+def _shared_lumps(takers: dict[str, Any], sizes: tuple[int, ...]) -> dict[tuple[str, int], Lump]:
+    import pyroipc
+
+    lumps = {}
+    for n_bytes in sizes:
+        array = pyroipc.shared_array(n_bytes, "u1")
+        array[-1] = _LAST
+        for name, taker in takers.items():
+            lumps[name, n_bytes] = _lump(partial(taker.take, array), _CALLS)
+    return lumps
+
+
+def _ordinary_lumps(numpy: Any, taker: Any, n_bytes: int) -> dict[str, Lump]:
+    import pyroipc
+
+    ordinary = numpy.full(n_bytes, _LAST, "u1")
+    warm = numpy.ones_like(ordinary)
+    segment = pyroipc.shared_array(n_bytes, "u1")
+
+    def through_segment(method):
+        segment[:] = ordinary
+        return method(segment)
+
+    return {
+        _COPY: Lump(lambda: numpy.copyto(warm, ordinary), 1),
+        "stream": _lump(lambda: taker.take(ordinary), 1),
+        "pool": _lump(lambda: through_segment(taker.copy), 1),
+        "lent": _lump(lambda: through_segment(taker.take), 1),
+    }
+
+
+def _lump(call: Callable[[], int], times: int) -> Lump:
+    def run() -> None:
+        for _ in range(times):
+            assert call() == _LAST
+
+    return Lump(run, times)
+
+
+def _shared_figure(serializer: str, n_bytes: int, times: list[float]) -> Figure:
+    size = size_name(n_bytes)
+    title = (
+        f"array born in shared_array, {size}, {serializer}, as an argument of a call to a forked "
+        "child"
+    )
+    key = f"shared-{serializer}-{size.replace(' ', '')}"
+    return _explained(time_figure(key, title, GOAL_MICROSECONDS, times), _ABOUT)
+
+
+def _ordinary_figure(way: str, samples: dict[str, list[float]], n_bytes: int) -> Figure:
+    title = f"array in ordinary memory, {size_name(n_bytes)}, {ORDINARY[way]}, against a copy"
+    milliseconds = {name: [x / 1000 for x in samples[name]] for name in (way, _COPY)}
+    compared = {"pyroipc": milliseconds[way], _COPY: milliseconds[_COPY]}
+    figure = ratio_figure(f"shared-{way}", title, None, compared, unit="ms")
+    return _explained(figure, _ABOUT_ORDINARY)
+
+
+def _explained(figure: Figure, about: str) -> Figure:
+    return {**figure, "table": "bulk", "about": about}

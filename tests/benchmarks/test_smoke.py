@@ -6,7 +6,6 @@ How fast anything is, is not tested, but for the number of frames, which is exac
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import mmap
 import os
@@ -22,7 +21,6 @@ from tests.benchmarks import (
     bulk,
     futures,
     isolated,
-    machine,
     network_connect,
     network_echo,
     network_memory,
@@ -30,22 +28,13 @@ from tests.benchmarks import (
     oneways,
     report,
     run,
+    shared,
     streams,
+    throughput,
 )
 from tests.benchmarks.children import MODES, Placement, forked, modes_here
 from tests.benchmarks.efforts import EFFORTS
-from tests.benchmarks.figures import (
-    difference_figure,
-    exact_figure,
-    is_reached,
-    is_suspicious,
-    missing_figure,
-    of_network,
-    rate_figure,
-    ratio_figure,
-    size_figure,
-    speed_figure,
-)
+from tests.benchmarks.figures import exact_figure, is_reached
 from tests.benchmarks.frames import GOAL, count_frames
 from tests.benchmarks.load import Crowd, crowd
 from tests.benchmarks.lumps import LUMP_MODES, Lump, lumps_in_turns
@@ -60,7 +49,7 @@ from tests.benchmarks.network_servers import (
     forked_server,
     fresh_server,
 )
-from tests.benchmarks.peers import BASELINE, CONTESTANTS
+from tests.benchmarks.peers import CONTESTANTS
 from tests.benchmarks.startup import UNWANTED, loaded_modules
 from tests.benchmarks.transcripts import CONNECTION, NATIVE, record
 from tests.support.leaks import lasting_differences, resources
@@ -89,6 +78,32 @@ def test_large_arrays():
         for samples in figure["samples"].values():
             assert are_times(samples, TINY.bulk.rounds)
     assert -1 < found["bulk-peak"]["value"] < 8
+
+
+def test_shared_arrays():
+    figures = isolated.run_section("shared", "tiny")
+    count = len(shared.SERIALIZERS) * len(TINY.shared.sizes)
+    assert [x["goal"] for x in figures] == [100] * count + [None] * len(shared.ORDINARY)
+    assert len({figure["key"] for figure in figures}) == len(figures)
+    for figure in figures:
+        assert figure["value"] > 0
+        assert figure["about"].endswith(".")
+        assert all(are_times(x, TINY.shared.rounds) for x in figure["samples"].values())
+
+
+def test_throughput():
+    found = isolated.run_section("throughput", "tiny")
+    assert list(found) == ["1024", "4096", "16384", "65536"]
+    for samples in found.values():
+        assert list(samples) == [throughput.LIMIT, *throughput.CONTESTANTS]
+        assert all(are_times(x, TINY.throughput.rounds) for x in samples.values())
+
+
+def test_what_memory_does_not_allow_is_not_sent(monkeypatch):
+    monkeypatch.setattr(throughput, "available_bytes", lambda: 8 * 5000)
+    assert throughput.sizes(1 << 20) == [1024, 4096]
+    monkeypatch.setattr(throughput, "available_bytes", lambda: None)
+    assert throughput.sizes(1 << 20)[-1] == 1 << 20
 
 
 def test_a_plain_call_stays_within_its_frames():
@@ -352,98 +367,13 @@ def test_a_forked_child_is_gone_after_an_error():
         raise ZeroDivisionError  # the fixture looks for the child
 
 
-@pytest.fixture(scope="module")
-def facts():
-    return machine.facts()
-
-
-@pytest.fixture
-def results(facts):
-    ours, base = [1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 2.0, 2.0]
-    peer = {BASELINE: [10.0, 20.0], "pyroipc, pickle": [5.0, 5.0], "RPyC": [30.0, 40.0]}
-    return {
-        "effort": "tiny",
-        "machine": {**facts, "busy": 0.5, "stolen": 0.0},
-        "figures": [
-            ratio_figure("a", "a ratio", 2.0, {"pyroipc": ours, "other": base}),
-            difference_figure("b", "a difference", 0.5, [12.0, 12.0], [11.0, 11.0]),
-            exact_figure("c", "an exact number", "frames", 32, 30, "so and so"),
-            missing_figure("d", "a missing one", 0.15, "no second CPU"),
-            rate_figure("e", "a rate", 0.5, {"pyroipc": ours, "other": base}, "It is so."),
-            speed_figure("f", "a speed", 1.2, ours, "It is fast."),
-            of_network(size_figure("g", "a size", 4.0, ours), "It is so large.", {}, ["and so"]),
-        ],
-        "peers": {"one": peer, "free": peer},
-        "rates": {"e": ("lumps of work", {"free": {"pyroipc": ours}, "one": {"pyroipc": base}})},
-        "failures": [],
-        "seconds": 1.0,
-    }
-
-
-def test_figures_are_medians_and_know_their_goals(results):
-    ratio, difference, exact, missing, rate, speed, size = results["figures"]
-    assert ratio["value"] == 1.25
-    assert is_reached(ratio) is True
-    assert is_suspicious(ratio)
-    assert difference["value"] == 1.0
-    assert is_reached(difference) is False
-    assert not is_suspicious(difference)
-    assert is_reached(exact) is True
-    assert is_reached(missing) is None
-    assert rate["value"] == statistics.median([2, 1, 2 / 3, 0.5])
-    assert is_reached(rate) is True
-    assert speed["value"] == statistics.median([1, 1 / 2, 1 / 3, 1 / 4])
-    assert is_reached(speed) is False
-    assert size["value"] == 2.5
-    assert is_reached(size) is True
-
-
-def test_the_tables_tell_it_all(results):
-    text = report.as_text(json.loads(json.dumps(results)))
-    assert "1.25 (0.62 to 1.88)" in text
-    assert "1 ms" in text
-    assert "not measured" in text
-    assert "no second CPU" in text
-    assert "2.50 / 2.50" in text  # RPyC against the pipe: 3 and 2
-    assert "50% busy before the run began" in text
-    assert "the rounds of a spread by" in text
-    assert "at least 0.5" in text
-    assert "It is so." in text
-    assert "2.5 KiB" in text
-    assert "It is so large." in text
-    assert "400       500" in text  # thousands per second: 2.5 µs and 2 µs each
-
-
 def test_a_group_means_all_of_its_sections():
     assert run._chosen(["frames", "model"]) == ["frames", *isolated.MODEL_SECTIONS]
     assert run._chosen(["network"]) == list(isolated.NETWORK_SECTIONS)
     assert run._chosen(None) == list(isolated.SECTIONS)
 
 
-def test_a_page_keeps_what_stands_around_the_tables(tmp_path, results):
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
-    report.write_markdown(page, results)
-    once = page.read_text(encoding="utf-8")
-    report.write_markdown(page, results)
-    assert page.read_text(encoding="utf-8") == once
-    assert once.startswith("before\n")
-    assert once.endswith("\nafter\n")
-    assert "old" not in once
-    assert "| a ratio | 2 |" in once
-
-
-def test_a_page_without_marks_is_left_alone(tmp_path, results):
-    page = tmp_path / "page.md"
-    page.write_text("mine\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="to write between"):
-        report.write_markdown(page, results)
-    assert page.read_text(encoding="utf-8") == "mine\n"
-
-
-def test_the_plot_needs_matplotlib_and_says_so(tmp_path, results, monkeypatch):
-    from tests.benchmarks.plot import draw
-
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(ImportError, match="pip install"):
-        draw(tmp_path / "plot.svg", results)
+def test_a_place_for_the_plots_is_looked_for_before_anything_is_measured(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run.main(["--plot", str(tmp_path / "plot.svg")])
+    assert "is not a directory" in capsys.readouterr().err

@@ -5,15 +5,17 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import uuid
+from array import array
 
 import pytest
 
 import pyroipc
 from pyroipc import Daemon, Proxy, current_context, expose
-from pyroipc.errors import ProtocolError
+from pyroipc.errors import ProtocolError, PyroError
 from tests.support.both_ends import SERIALIZERS, Far, context_now, linked
-from tests.support.hosts import HOSTS, hosted, together
+from tests.support.hosts import HOSTS, Worker, hosted, together
 
 RESERVED = ("CORR", "HMAC", "STRM", "BLBI")
 ID = uuid.UUID(int=7)
@@ -52,8 +54,8 @@ def clean():
 
 
 @contextlib.contextmanager
-def teller(kind="thread", serializer="json", **options):
-    with HOSTS[kind]({"teller": Teller()}, **options) as (near, _):
+def teller(kind="thread", serializer="json", thing=None, **options):
+    with HOSTS[kind]({"teller": thing or Teller()}, **options) as (near, _):
         with Proxy("teller", connected_socket=near) as proxy:
             proxy._pyroSerializer = serializer
             yield proxy
@@ -161,6 +163,69 @@ def test_wrong_ids_are_refused_at_both_ends(key):
         assert proxy.tell() == ["None", [], []]
 
 
+@expose
+class Annotating:
+    def answer(self, kind):
+        current_context.response_annotations = WRONG[kind] if kind in WRONG else ODD[kind][0]
+        return "fine"
+
+
+ODD = {
+    "gaps": ({"RESP": memoryview(b"abcdef")[::2]}, b"ace"),
+    "large, with gaps": ({"RESP": memoryview(bytes(200_000))[::2]}, bytes(100_000)),
+    "numbers": ({"RESP": array("i", [1, 2])}, array("i", [1, 2]).tobytes()),
+    "nothing": ({"RESP": memoryview(array("i"))}, b""),
+    "view": ({"RESP": memoryview(bytearray(b"x"))}, b"x"),
+}
+WRONG = {"text": {"RESP": "text"}, "number": {"RESP": 5}, "key": {5: b"x"}, "none": None}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_annotations_are_buffers_of_any_shape(kind):
+    given, expected = ODD[kind]
+    with teller(thing=Annotating()) as proxy:
+        assert proxy.answer(kind) == "fine"
+        assert answered() == {"RESP": expected}
+        current_context.annotations = given
+        assert proxy.answer(kind) == "fine"
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_wrong_annotations_of_a_method_harm_nobody(kind):
+    with teller(thing=Annotating()) as proxy:
+        with pytest.raises(PyroError):
+            proxy.answer(kind)
+        assert proxy.answer("view") == "fine"
+        if kind != "none":
+            current_context.annotations = WRONG[kind]
+            with pytest.raises(ProtocolError) as caught:
+                proxy.answer("view")
+            assert caught.value.call_status == "not sent"
+
+
+def test_a_hook_for_annotations_that_fails_harms_nobody():
+    class Failing(Daemon):
+        fails = True
+
+        def annotations(self):
+            if self.fails:
+                raise LookupError("no annotations today")
+            return {}
+
+    near, far = socket.socketpair()
+    with near, far:
+        daemon = Failing(connected_socket=far)
+        daemon.register(Teller(), "teller")
+        loop = Worker(daemon.requestLoop)
+        with Proxy("teller", connected_socket=near) as proxy:
+            with pytest.raises(PyroError, match="no annotations today"):
+                proxy.tell()
+            daemon.fails = False
+            assert proxy.tell()[1] == []
+        daemon.close()
+        loop.finish()
+
+
 def test_a_correlation_id_is_a_uuid():
     with pytest.raises(TypeError, match=r"uuid\.UUID"):
         current_context.correlation_id = "7"
@@ -179,10 +244,6 @@ def test_the_hooks_of_proxy_and_daemon():
     class HookedDaemon(Daemon):
         def annotations(self):
             return {"DAEM": b"d"}
-
-    import socket
-
-    from tests.support.hosts import Worker
 
     near, far = socket.socketpair()
     with near, far:

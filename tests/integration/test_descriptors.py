@@ -9,6 +9,7 @@ import multiprocessing.connection
 import os
 import socket
 import sys
+import tempfile
 import threading
 
 import pytest
@@ -32,6 +33,7 @@ from pyroipc.wire.native import encode, encode_plain, plain_prefix
 from tests.support.hosts import PAIRS, Worker, forked, hosted, unix_pair
 from tests.support.raw import RawPeer, hello_frame
 from tests.support.shared import SERIALIZERS, Holder
+from tests.support.snippets import run_python, run_script
 from tests.support.waiting import wait_until
 
 
@@ -83,6 +85,99 @@ def test_files_arrive_as_what_they_are(proxy, tmp_path, mode, buffering, kind):
             assert back.fileno() != file.fileno()
             assert not os.get_inheritable(back.fileno())
         assert not file.closed
+
+
+@pytest.mark.parametrize("mode", ["w+", "w+b"])
+def test_temporary_files_with_a_name_stay_the_senders(proxy, mode):
+    with tempfile.NamedTemporaryFile(mode) as file:
+        file.write("text" if mode == "w+" else b"text")
+        file.seek(0)
+        assert proxy.kind(file) == ("TextIOWrapper" if mode == "w+" else "BufferedRandom")
+        assert proxy.read([file][0]) in ("text", b"text")
+        with proxy.echo(file) as back:
+            assert back.name == file.name
+        gc.collect()
+        assert os.path.exists(file.name)
+    assert not os.path.exists(file.name)
+
+
+def test_a_file_whose_position_nobody_knows(proxy, tmp_path):
+    path = tmp_path / "file"
+    path.write_text("one\ntwo\nthree\n")
+    with open(path) as file:
+        assert next(file) == "one\n"
+        with pytest.raises(SerializeError, match=r"read ahead; use readline"):
+            proxy.read(file)
+        assert list(file) == ["two\n", "three\n"]
+        file.seek(4)
+        assert proxy.read(file) == "two\nthree\n"
+
+
+MAIN_SCRIPT = """
+import dataclasses, tempfile
+import numpy, pyroipc
+
+@dataclasses.dataclass
+class Box:
+    content: object
+
+class Reader:
+    def read(self, box):
+        with box.content as file:
+            return file.read()
+
+    def add(self, box):
+        box.content += 1
+        return pyroipc.shared_owner(box.content) is not None
+
+with pyroipc.spawn(Reader, start="fork") as reader:
+    @dataclasses.dataclass
+    class Later:
+        content: object
+
+    for cls in (Box, Later):
+        with tempfile.TemporaryFile() as file:
+            file.write(b"boxed")
+            file.seek(0)
+            assert reader.read(cls(file)) == b"boxed"
+        array = pyroipc.shared_array(3)
+        assert reader.add(cls(array))
+        assert array.sum() == 3
+"""
+
+
+def test_in_objects_whose_class_is_in_the_main_module(tmp_path):
+    (tmp_path / "script.py").write_text(MAIN_SCRIPT)
+    finished = run_script(tmp_path / "script.py")
+    assert finished.returncode == 0, finished.stderr
+
+
+@pytest.mark.parametrize("first", ["pyroipc.shared_array(3)", "pyroipc.shared_buffer(3)"])
+def test_shared_memory_that_was_made_before_the_first_connection(first):
+    finished = run_python(f"""
+        import pyroipc
+
+        class Echo:
+            def echo(self, value):
+                return value
+
+        made = {first}
+        with pyroipc.spawn(Echo, start="fork") as echo:
+            back = echo.echo(made)
+            assert pyroipc.shared_owner(back) is pyroipc.shared_owner(made)
+    """)
+    assert finished.returncode == 0, finished.stderr
+    assert not finished.stderr
+
+
+@pytest.mark.parametrize("serializer", ["pickle", "msgpack", "serpent", "json", "marshal"])
+def test_errors_name_what_is_at_fault_and_not_the_file(far, serializer):
+    far._pyroSerializer = serializer
+    with open(os.devnull, "rb") as file:
+        with pytest.raises(SerializeError, match="lock"):
+            far.echo([file, threading.Lock()])
+        with pytest.raises(SerializeError, match="at most 16 descriptors go with one message"):
+            far.echo([pyroipc.Descriptor(file) for _ in range(17)])
 
 
 def test_text_keeps_its_encoding(proxy, tmp_path):

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from pyroipc import Daemon, DaemonError, Proxy, expose
+from pyroipc import BusyError, Daemon, DaemonError, Proxy, expose
 from pyroipc.wire.message import RESPONSE
 from tests.support.daemons import settings
 from tests.support.hosts import Worker
@@ -91,6 +91,22 @@ def test_two_daemons_in_a_select_loop(server):
                 peer.send(b"".join(call_frame(i, "echo", object_id="gate") for i in range(2, 60)))
                 found = [peer.expect(RESPONSE).request_id for _ in range(58)]
                 assert sorted(found) == list(range(2, 60))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_somebody_says_there_too_that_all_threads_are_busy(threads):
+    few = {"THREADPOOL_SIZE": threads, "THREADPOOL_SIZE_MIN": 1, "BUSY_TIMEOUT": 0.1}
+    gate = Gate()
+    with contextlib.ExitStack() as stack:
+        daemon = stack.enter_context(daemon_for("thread", gate, **few))
+        busy = [stack.enter_context(proxy_of(daemon)) for _ in range(threads)]
+        stack.enter_context(Program(daemon))
+        held = [Worker(proxy.hold, "kept") for proxy in busy]
+        gate.await_entered(threads)
+        with proxy_of(daemon) as new, pytest.raises(BusyError):
+            new.echo(1)
+        gate.opened.set()
+        assert [call.result() for call in held] == ["kept"] * threads
 
 
 def test_a_method_runs_on_the_thread_of_the_program():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import socket
 
 import pytest
 
-from pyroipc import CommunicationError, Proxy, PyroError, SecurityError
+from pyroipc import CommunicationError, Daemon, Proxy, PyroError, SecurityError
 from tests.support.daemons import KEY, ROADS, Road, serving, settings
 from tests.support.fault_proxy import Corrupt, FaultProxy
+from tests.support.hosts import Worker
 from tests.support.things import Thing
 from tests.support.waiting import wait_until
 
@@ -49,6 +51,65 @@ def test_a_key_that_is_set_later_takes_a_new_connection():
         proxy._pyroRelease()
 
 
+@pytest.mark.parametrize("key", [KEY, KEY.decode()])
+def test_a_daemon_takes_a_key_as_it_does_in_pyro4(key):
+    with Daemon(host="127.0.0.1") as daemon:
+        uri = daemon.register(Thing(), "thing")
+        assert daemon._pyroHmacKey is None
+        daemon._pyroHmacKey = key
+        assert daemon._pyroHmacKey == KEY
+        loop = Worker(daemon.requestLoop)
+        with pytest.raises(SecurityError, match="wants an HMAC key"):
+            Proxy(uri).echo(1)
+        with Proxy(uri, hmac_key=KEY) as proxy:
+            assert proxy.echo(2) == 2
+        daemon._pyroHmacKey = None
+        with Proxy(uri) as proxy:
+            assert proxy.echo(3) == 3
+        daemon.shutdown()
+        loop.result()
+
+
+def test_a_daemon_shows_the_key_that_it_was_given():
+    with Daemon(host="127.0.0.1", hmac_key=KEY.decode()) as daemon:
+        assert daemon._pyroHmacKey == KEY
+        with pytest.raises(TypeError, match="bytes or a str, not int"):
+            daemon._pyroHmacKey = 5
+        assert daemon._pyroHmacKey == KEY
+
+
+def test_a_daemon_on_a_connected_socket_takes_no_key():
+    near, far = socket.socketpair()
+    with near, far, Daemon(connected_socket=near) as daemon:
+        with pytest.raises(PyroError, match="takes no HMAC key"):
+            daemon._pyroHmacKey = KEY
+        daemon._pyroHmacKey = None
+        assert daemon._pyroHmacKey is None
+
+
+@pytest.mark.parametrize("kind", [Daemon, Proxy])
+def test_a_key_is_none_of_the_class(kind, monkeypatch):
+    """It would replace the property, and nobody would be asked for it."""
+
+    class Keyed(kind):
+        _pyroHmacKey = KEY
+
+    monkeypatch.setattr(kind, "_pyroHmacKey", KEY, raising=False)
+    args = ("PYRO:thing@127.0.0.1:1",) if issubclass(kind, Proxy) else ("127.0.0.1",)
+    for made in (kind, Keyed):
+        with pytest.raises(PyroError, match=rf"{made.__name__}._pyroHmacKey .* HMAC_KEY"):
+            made(*args)
+
+
+@pytest.mark.parametrize("kind", [Daemon, Proxy])
+def test_nor_over_a_connected_socket(kind, monkeypatch):
+    monkeypatch.setattr(kind, "_pyroHmacKey", KEY)
+    near, far = socket.socketpair()
+    args = ("thing",) if kind is Proxy else ()
+    with near, far, pytest.raises(PyroError, match=f"{kind.__name__}._pyroHmacKey"):
+        kind(*args, connected_socket=near)
+
+
 def test_a_daemon_without_a_key():
     with serving({"thing": Thing()}) as served:
         proxy = served.proxy(hmac_key=KEY)
@@ -70,8 +131,6 @@ def test_on_a_unix_socket(tmp_path):
 
 
 def test_a_proxy_over_a_socket_has_no_key():
-    import socket
-
     near, far = socket.socketpair()
     with near, far:
         proxy = Proxy("thing", connected_socket=near)

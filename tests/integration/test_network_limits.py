@@ -173,6 +173,40 @@ def test_a_full_pool_says_busy_with_the_numbers(patience):
         assert gate.most == 2
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_full_pool_says_so_to_somebody_who_is_new(threads):
+    options = {"THREADPOOL_SIZE": threads, "THREADPOOL_SIZE_MIN": 1, "BUSY_TIMEOUT": 0.1}
+    with gated(**options) as (served, gate), contextlib.ExitStack() as stack:
+        busy = [stack.enter_context(served.proxy("gate")) for _ in range(threads)]
+        held = [Worker(proxy.hold, "kept") for proxy in busy]
+        gate.await_entered(threads)
+        with served.proxy("gate") as new:
+            threads_text = "its only thread has" if threads == 1 else "all its 2 threads have"
+            with pytest.raises(BusyError, match=f"{threads_text} run calls for 0.1 s"):
+                new.echo(1)
+            gate.opened.set()
+            assert [call.result() for call in held] == ["kept"] * threads
+            assert new.echo(2) == 2
+        assert gate.most == threads
+
+
+def test_a_pool_of_one_thread_lets_clients_in_and_runs_one_call_at_a_time():
+    options = {"THREADPOOL_SIZE": 1, "THREADPOOL_SIZE_MIN": 1, "BUSY_TIMEOUT": 60}
+    with gated(**options) as (served, gate), served.proxy("gate") as busy:
+        held = Worker(busy.hold, "kept")
+        gate.await_entered()
+        with contextlib.ExitStack() as stack:
+            peers = [stack.enter_context(raw_client(served)) for _ in range(3)]  # all are welcome
+            for peer in peers:
+                peer.send(call_frame(2, "hold", object_id="gate"))
+            assert gate.running == 1
+            gate.opened.set()
+            for peer in peers:
+                assert peer.expect(RESPONSE).request_id == 2
+        assert held.result() == "kept"
+        assert gate.most == 1
+
+
 def test_a_full_pool_lets_calls_wait_in_turn():
     options = {"THREADPOOL_SIZE": 1, "THREADPOOL_SIZE_MIN": 1, "BUSY_TIMEOUT": 60}
     with gated(**options) as (served, gate), contextlib.ExitStack() as stack:

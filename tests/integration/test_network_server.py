@@ -334,8 +334,8 @@ class Chain:
             return 1 + proxy.go(n - 1)
 
 
-def two_chains(server):
-    options = settings(SERVERTYPE=server)
+def two_chains(server, **items):
+    options = settings(SERVERTYPE=server, **items)
     one, two = Chain(), Chain()
     first = serving({"chain": one}, road=ROADS["tcp4"], settings=options)
     second = serving({"chain": two}, road=ROADS["tcp4"], settings=options)
@@ -351,8 +351,13 @@ def test_calls_that_go_round_in_a_circle_of_threads_come_back():
             assert chain.go(6) == 6
 
 
-def test_calls_that_go_round_in_a_circle_of_single_threads_are_told():
-    one, two, first, second = two_chains("multiplex")
+@pytest.mark.parametrize(
+    ("server", "items"),
+    [("multiplex", {}), ("thread", {"THREADPOOL_SIZE": 1, "THREADPOOL_SIZE_MIN": 1})],
+    ids=["multiplex", "a pool of one"],
+)
+def test_calls_that_go_round_in_a_circle_of_single_threads_are_told(server, items):
+    one, two, first, second = two_chains(server, **items)
     with first as here, second as there:
         one.lead_to(there.uri("chain"))
         two.lead_to(here.uri("chain"))

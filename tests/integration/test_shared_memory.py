@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy
 import pytest
@@ -334,6 +335,129 @@ def test_a_forked_child_has_it_too(far):
     os.waitpid(pid, 0)
     assert array.tolist() == [6] * 10
     assert far.total(array) == 60
+
+
+# ----------------------------------------------------------------- what is passed again and again
+
+
+def pass_often(proxy, array, times=4):
+    for _ in range(times):
+        proxy.fill(array, 3)
+        assert array.sum() == 3 * array.size
+        array[:] = 0
+    owner, loans = pyroipc.shared_owner(array), proxy._pyroConnection.courier.loans
+    wait_until(lambda: proxy.echo(1) and loans.lends(owner), "the other end keeps it")
+
+
+def test_what_is_lent_needs_no_descriptor(proxy):
+    arrays = [pyroipc.shared_array(length, "u1") for length in (10, 1 << 20)]
+    for array in arrays:
+        pass_often(proxy, array)
+    proxy.limit_files(0)
+    for array in arrays:
+        pass_often(proxy, array[::2])
+        pass_often(proxy, array.view("i2"))
+        assert proxy.total(array=array) == 0
+        array[3] = 5
+        assert proxy.total(array) == 5
+        assert proxy.shared(array)
+
+
+def test_what_is_lent_goes_when_its_maker_lets_go(far):
+    for _ in range(3):
+        arrays = [pyroipc.shared_array(100, "u1") for _ in range(3)]
+        for array in arrays:
+            pass_often(far, array)
+        del array
+        arrays.clear()
+        wait_until(lambda: far.counts()[1] == 0, "the other end has unmapped all")
+
+
+def test_a_buffer_that_is_lent_may_be_closed_at_both_ends(far):
+    buffer = pyroipc.shared_buffer(100)
+    for value in range(5):
+        far.poke(buffer, 0, value)
+        assert buffer[0] == value
+        far.close(buffer)
+    buffer.close()
+    wait_until(lambda: far.counts()[1] == 0, "the other end has unmapped all")
+    with pytest.raises(SerializeError, match="closed"):
+        far.poke(buffer, 0, 1)
+
+
+def test_there_is_no_end_to_what_may_be_passed_again(far, monkeypatch):
+    arrays = [pyroipc.shared_array(10_000, "u1") for _ in range(40)]  # more than are lent
+    for value in range(1, 5):
+        for array in arrays:
+            far.fill(array, value)
+    assert all(array.min() == 4 for array in arrays)
+    assert sum(map(far.total, arrays)) == 40 * 40_000
+
+
+def test_what_is_lent_is_a_part_of_the_budget_of_the_receiver(monkeypatch):
+    monkeypatch.setattr(pyroipc.config, "SHARED_MEMORY_MAX", 100_000)
+    with (
+        forked({"it": Holder()}) as (near, _),
+        Proxy("it", connected_socket=near) as proxy,
+    ):
+        arrays = [pyroipc.shared_array(20_000, "u1") for _ in range(10)]
+        for value in range(1, 5):
+            for array in arrays:
+                proxy.fill(array, value)
+        assert all(array.min() == 4 for array in arrays)
+        assert proxy.counts()[1] <= 5
+
+
+def test_many_threads_pass_one_array(far):
+    array = pyroipc.shared_array(8, "u8")
+
+    def fill(index):
+        for value in range(1, 100):
+            far.fill(array[index : index + 1], value)
+            assert array[index] == value
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(fill, range(8)))
+    assert array.tolist() == [99] * 8
+
+
+def test_a_fork_of_its_maker_changes_nothing(far):
+    array = pyroipc.shared_array(10, "i8")
+    pass_often(far, array)
+    pid = os.fork()
+    if not pid:
+        del array
+        gc.collect()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    pass_often(far, array)
+
+
+def test_both_ends_lend_and_neither_keeps_the_other_alive(far):
+    array = pyroipc.shared_array(10, "i8")
+    theirs = far.make_array(10)
+    for value in range(5):
+        assert far.echo(array).base is not None
+        far.give()[:] = value
+        assert far.total(theirs) == 10 * value
+        assert far.total(array) == 0
+    del array, theirs
+    far.drop()
+    shared_module._recent.forget()
+    wait_until(lambda: maps() == 0, "this end has unmapped all")
+    wait_until(lambda: far.counts()[1] == 0, "the other end has unmapped all")
+
+
+def test_a_name_that_means_nothing(far):
+    far.echo(1)
+    references = far._pyroConnection.references
+    description = [bytes(16), 8, "<i8", [1], None, 0, True, True]
+    for data in (["lent", "array", description], ["lent", "memory", [bytes(16), 8, True]]):
+        with pytest.raises(SerializeError, match="not lent"):
+            references.decode(data)
+    for data in (["lent", "file", [bytes(16)]], ["lent", "array", []], ["lent", "no", [1]]):
+        with pytest.raises((SerializeError, SecurityError)):
+            references.decode(data)
 
 
 # ------------------------------------------------------------------------------------ its limits

@@ -82,7 +82,7 @@ def test_time_until_a_death_is_known():
             with pytest.raises(pyroipc.PeerDiedError):
                 counter.end("signal", signal.SIGKILL)
             best = min(best, time.perf_counter() - begin)
-    assert best < 0.010
+    assert best < 0.25  # a watch that looks now and then would take longer
 
 
 @pytest.mark.parametrize("disposition", ["signal.SIG_IGN", "reaper"])

@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 import tracemalloc
+import weakref
 
 import pytest
 
@@ -87,6 +88,10 @@ def _read_into(found, remote):
             return
 
 
+class Held:
+    """Something that a frame holds."""
+
+
 def without_linger(**more):
     settings = Settings(use_environment=False)
     settings.ITER_STREAM_LINGER = 0.0
@@ -120,6 +125,21 @@ def test_iterators_of_all_kinds(source):
     assert list(source.empty()) == []
     assert list(source.squares) == [0, 1, 4, 9, 16]
     assert [type(source.squares) for _ in range(2)] == [RemoteIterator] * 2
+
+
+def test_an_error_keeps_nothing_of_its_reader_alive(far):
+    def read():
+        held = Held()
+        with pytest.raises(ValueError):
+            list(far.failing(3))
+        return weakref.ref(held)
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert read()() is None
+    finally:
+        gc.enable()
 
 
 def test_what_is_sent_is_what_arrives(source):

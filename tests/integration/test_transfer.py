@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import threading
+from copy import copy
 
 import pytest
 from hypothesis import given, settings
@@ -23,7 +25,8 @@ from pyroipc import (
     send_file,
 )
 from pyroipc.transfer import copying, fetching, partial, sending
-from tests.support.hosts import PAIRS, forked, hosted
+from tests.support.daemons import settings as settings_with
+from tests.support.hosts import PAIRS, PATIENCE, Worker, forked, hosted
 
 MIB = 1 << 20
 
@@ -152,6 +155,15 @@ def test_sending_goes_on_where_it_stopped(small_pieces, far, served, tmp_path):
     assert not left(served)
 
 
+def test_sending_that_is_broken_off_changes_nothing(far, served, tmp_path):
+    (served / "c").write_bytes(b"old")
+    (tmp_path / "b").write_bytes(content(100_000))
+    with pytest.raises(Enough):
+        send_file(far, tmp_path / "b", "c", progress=stop_after(1))
+    far._pyroBind()
+    assert (served / "c").read_bytes() == b"old"
+
+
 def test_another_version_begins_anew(small_pieces, far, served, tmp_path):
     (served / "a").write_bytes(content(100_000))
     with pytest.raises(Enough):
@@ -172,6 +184,7 @@ def test_a_file_that_changes_meanwhile(small_pieces, far, served, tmp_path):
     with pytest.raises(FileChangedError, match="'a' was changed"):
         fetch_file(far, "a", tmp_path / "b", progress=change)
     assert not (tmp_path / "b").exists()
+    assert not left(tmp_path)
     data = content(3_000_000)
     (tmp_path / "c").write_bytes(data)
 
@@ -182,6 +195,7 @@ def test_a_file_that_changes_meanwhile(small_pieces, far, served, tmp_path):
     with pytest.raises(FileChangedError, match="was changed"):
         send_file(far, tmp_path / "c", "d", progress=change_here)
     assert not (served / "d").exists()
+    assert not left(served)
 
 
 # --------------------------------------------------------------------------------------- checked
@@ -259,6 +273,85 @@ def test_two_at_once(small_pieces, far, served, tmp_path, monkeypatch):
                 fetch_file(far, "a", tmp_path / "b")
 
     fetch_file(far, "a", tmp_path / "b", progress=again)
+
+
+def test_one_that_waited_for_another(far, served, tmp_path, monkeypatch):
+    data = content(100_000)[:100_000]
+    (served / "a").write_bytes(data)
+    waits = threading.Event()
+
+    class Pause:
+        def wait(self, timeout):
+            waits.set()
+            threading.Event().wait(timeout)
+
+    monkeypatch.setattr(partial, "Event", Pause)
+    second = []
+
+    def meanwhile(done, total):
+        if done == total:
+            second.append(Worker(fetch_file, copy(far), "a", tmp_path / "b"))
+            assert waits.wait(PATIENCE)
+
+    fetch_file(far, "a", tmp_path / "b", progress=meanwhile)
+    assert second[0].result() == len(data)
+    assert (tmp_path / "b").read_bytes() == data
+    assert not left(tmp_path)
+
+
+def test_a_directory_in_the_place(far, served, tmp_path):
+    (served / "a").write_bytes(b"a")
+    (served / "d").mkdir()
+    (tmp_path / "d").mkdir()
+    with pytest.raises(IsADirectoryError, match="'d'"):
+        fetch_file(far, "a", tmp_path / "d", progress=lambda *at: pytest.fail("it began"))
+    with pytest.raises(IsADirectoryError, match="'d'"):
+        send_file(far, served / "a", "d", progress=lambda *at: pytest.fail("it began"))
+    assert not left(tmp_path)
+    assert not left(served)
+
+
+@pytest.mark.parametrize("limits", [(100_000, 1 << 30), (1 << 30, 100_000)])
+@pytest.mark.parametrize("serializer", ["msgpack", "serpent"])
+def test_small_messages(served, tmp_path, serializer, limits):
+    near_limit, far_limit = limits
+    data = content(5 * MIB)[: 5 * MIB]
+    (served / "a").write_bytes(data)
+    thing = FileServer(served, writable=True)
+    options = {"pair": PAIRS["tcp"], "settings": settings_with(MAX_MESSAGE_SIZE=far_limit)}
+    with (
+        hosted({"files": thing}, **options) as (near, _),
+        Proxy(
+            "files", connected_socket=near, settings=settings_with(MAX_MESSAGE_SIZE=near_limit)
+        ) as far,
+    ):
+        far._pyroSerializer = serializer
+        fetch_file(far, "a", tmp_path / "b")
+        assert (tmp_path / "b").read_bytes() == data
+        send_file(far, tmp_path / "b", "c")
+        assert (served / "c").read_bytes() == data
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "漢" * 85, "ä" * 60 + "/" + "ä" * 127])
+def test_long_names(far, served, tmp_path, name):
+    (served / name).parent.mkdir(exist_ok=True)
+    (served / name).write_bytes(b"long")
+    last = name.rpartition("/")[2]
+    fetch_file(far, name, tmp_path / last)
+    send_file(far, tmp_path / last, name[:-1])
+    assert (served / name[:-1]).read_bytes() == b"long"
+    assert not left(served)
+
+
+def test_names_that_begin_alike(small_pieces, far, served, tmp_path):
+    (tmp_path / "a").write_bytes(content(100_000))
+    first, second = "x" * 200 + "1", "x" * 200 + "2"
+    with pytest.raises(Enough):
+        send_file(far, tmp_path / "a", first, progress=stop_after(30_000))
+    seen = []
+    send_file(far, tmp_path / "a", second, progress=lambda *at: seen.append(at[0]))
+    assert seen[0] == 0
+    assert len(left(served)) == 1
 
 
 # -------------------------------------------------------------------------------------- confined

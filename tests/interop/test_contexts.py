@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 
 import pytest
 
+from pyroipc import Proxy, current_context, expose
 from tests.interop.peers.library import OURS, PYRO4, PYRO5, SERIALIZERS
+from tests.support.daemons import serving
 from tests.support.pyro_peers import CELLS, new_name, play, server
 
 EVERYWHERE = [(*cell, serializer) for cell, serializer in itertools.product(CELLS, SERIALIZERS)]
@@ -149,6 +152,34 @@ def test_a_correlation_id_goes_on_to_nested_calls(chain):
         "serpent",
     )
     assert sent == there == further
+
+
+@pytest.mark.parametrize("host", [OURS, None], ids=["ours", "theirs"])
+@pytest.mark.parametrize("client", [PYRO5, PYRO4])
+def test_a_call_without_a_correlation_id_is_given_one(client, host):
+    place = server(host or client).uri("contexts")
+    first, second, there, further = play(client, "no_correlation", place, "serpent", place)
+    assert len({first, second, there}) == 3
+    assert there == further, "calls of one origin have one"
+    assert {uuid.UUID(text).version for text in (first, second, there)} == {4}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "is_given"), [("pyro5", True), ("pyro4", True), ("native", False)]
+)
+def test_it_is_that_of_the_whole_call(dialect, is_given):
+    class Asked:
+        @expose
+        def ids(self):
+            return [str(current_context.correlation_id) for _ in range(2)]
+
+    with (
+        serving({"asked": Asked()}) as served,
+        Proxy(served.uri("asked"), dialect=dialect) as proxy,
+    ):
+        once, again = proxy.ids()
+    assert once == again
+    assert (once != "None") == is_given
 
 
 @pytest.mark.parametrize("host", [PYRO5, PYRO4])

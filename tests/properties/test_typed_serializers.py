@@ -26,13 +26,17 @@ zones = st.none() | offsets.map(dt.timezone) | st.sampled_from([
     zoneinfo.ZoneInfo("Europe/Berlin"), zoneinfo.ZoneInfo("UTC"), zoneinfo.ZoneInfo("Asia/Kathmandu"),
 ])  # fmt: skip
 any_text = st.text(st.characters())
+# CPython 3.11 reads the text of some paths as other paths (r"\\:\\"), and so does its own pickle.
+windows_paths = st.from_regex(r"[a-z:\\/.]{0,9}", fullmatch=True).map(pathlib.PureWindowsPath).filter(
+    lambda path: pathlib.PureWindowsPath(str(path)) == path
+)  # fmt: skip
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), any_text, st.binary(), st.just(...),
     st.complex_numbers(), st.decimals(), st.fractions(), st.uuids(), st.dates(), st.timedeltas(),
     st.datetimes(timezones=zones), st.times(timezones=zones), st.integers(2**1990, 2**2100), offsets.map(dt.timezone),
     st.builds(range, st.integers(), st.integers(), st.integers(1)), st.ip_addresses(),
     st.from_regex(r"[a-z/.]{0,9}", fullmatch=True).map(pathlib.PurePosixPath),
-    st.from_regex(r"[a-z:\\/.]{0,9}", fullmatch=True).map(pathlib.PureWindowsPath),
+    windows_paths,
     st.ip_addresses().map(ipaddress.ip_network), st.sampled_from([*Color, *Access, Access.READ | Access.WRITE]),
     st.builds(Order, st.integers(), st.none()),
 )  # fmt: skip

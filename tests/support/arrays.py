@@ -96,6 +96,8 @@ def buffers(n_bytes: int) -> dict[str, Any]:
         "memoryview": memoryview(bytes(n_bytes)),
         "writable memoryview": memoryview(bytearray(n_bytes)),
         "memoryview with gaps": memoryview(bytes(range(256)) * (n_bytes // 128 + 1))[::2],
+        "writable memoryview with gaps": memoryview(bytearray(2 * n_bytes + 2))[::2],
+        "writable memoryview in Fortran's order": memoryview(np.ones((2, n), order="F")),
         "memoryview of numbers": memoryview(array("d", range(n))),
         "array": array("d", range(n)),
         "mmap": mapped(max(1, n_bytes)),
@@ -122,5 +124,11 @@ def buffers(n_bytes: int) -> dict[str, Any]:
     }
 
 
-SMALL = {**buffers(100), "0-d": np.array(3.5), "empty": np.zeros((3, 0, 2)), "nothing": b""}
+SMALL = {
+    **buffers(100),
+    "0-d": np.array(3.5),
+    "empty": np.zeros((3, 0, 2)),
+    "nothing": b"",
+    "no rows": memoryview(np.zeros((0, 3))),
+}
 LARGE = buffers(APART_BYTES + 8)

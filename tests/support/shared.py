@@ -54,6 +54,9 @@ class Holder:
     def hold_soon(self, x: Any) -> None:
         self.held.append(x)
 
+    def close(self, buffer: Any) -> None:
+        buffer.close()
+
     def give(self, index: int = -1) -> Any:
         return self.held[index]
 

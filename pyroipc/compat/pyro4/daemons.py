@@ -6,12 +6,11 @@ Beside what :mod:`pyroipc.compat.daemons` does for all programs for Pyro:
 * ``AUTOPROXY`` switched off has registered objects travel as copies.
 * ``ONEWAY_THREADED`` switched off has a call wait for the one-way calls that its connection made
   before.
-* ``SERIALIZERS_ACCEPTED``, the HMAC key, and what ``Pyro.Daemon`` tells are Pyro4's.
+* ``SERIALIZERS_ACCEPTED`` and what ``Pyro.Daemon`` tells are Pyro4's.
 """
 
 from __future__ import annotations
 
-from pyroipc.client.connecting import key_of
 from pyroipc.compat.daemons import CompatDaemon, CompatDaemonObject, serve
 from pyroipc.compat.pyro4 import registrations
 from pyroipc.compat.pyro4.configuration import config
@@ -151,23 +150,6 @@ class Daemon(CompatDaemon):
         proxy: Proxy[Any] = Proxy(found._pyroUri)
         proxy._pyro_learn(self.registry.get(found._pyroObjectId).metadata())
         return proxy
-
-    @property
-    def _pyroHmacKey(self) -> bytes | None:
-        """What clients have to know, or None; a str is taken in UTF-8.
-
-        Raises:
-            PyroError: it is set for a daemon on a connected socket.
-        """
-        listening = self._listening
-        return None if listening is None else listening._access.hmac_key or None
-
-    @_pyroHmacKey.setter
-    def _pyroHmacKey(self, key: bytes | str | None) -> None:
-        if self._listening is not None:
-            self._listening._access.hmac_key = key_of(key or b"", self.settings)
-        elif key:
-            raise PyroError("a connected socket takes no HMAC key: nobody else has its other end")
 
     # --- serving -------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from pyroipc.client.conversation import BREAKING
 from pyroipc.context import running
 from pyroipc.errors import ProtocolError, SecurityError, TimeoutError
 from pyroipc.server.loops.relay import Relay
-from pyroipc.server.loops.runner import UNUSUAL, Runner
+from pyroipc.server.loops.runner import UNUSUAL, Runner, unexpected
 from pyroipc.transports.stream import WokenError
 from pyroipc.wire.dialect import OtherDialectError
 
@@ -54,6 +54,7 @@ class ConnectedLoop(Runner, Relay):
         )
         Relay.__init__(self, threads)
         self._error: Exception | None = None
+        self._mistake: Exception | None = None  # of ours
         self._inbox: deque[Message] = deque()
 
     def run(self, condition: Callable[[], bool] | None = None) -> None:
@@ -74,6 +75,8 @@ class ConnectedLoop(Runner, Relay):
             running.set(None)
             if self._error is None:
                 self._finish_calls()
+        if self._mistake is not None:
+            raise self._mistake
         if isinstance(self._error, ProtocolError | SecurityError):
             raise self._error  # of OtherDialectError, too: somebody else goes on
 
@@ -88,20 +91,27 @@ class ConnectedLoop(Runner, Relay):
 
         With a deadline, return after one request, or when it has passed.
         """
-        while not self._stopping:
-            if self._inbox:
-                self._run_inbox()
-            message = self._receive(deadline)
-            if message is None:
-                return not self.session.lead.locked()
-            if self._asleep:
-                self._asleep = False
-                self._ring()
-            self.execute(message)
-            if self._turns == 1 and self._threads_max > 1:
-                self._start_helper()
-            if deadline is not None:
-                return True
+        try:
+            while not self._stopping:
+                if self._inbox:
+                    self._run_inbox()
+                message = self._receive(deadline)
+                if message is None:
+                    return not self.session.lead.locked()
+                if self._asleep:
+                    self._asleep = False
+                    self._ring()
+                self.execute(message)
+                if self._turns == 1 and self._threads_max > 1:
+                    self._start_helper()
+                if deadline is not None:
+                    return True
+        except Exception as error:  # noqa: BLE001 - run() raises it, on whichever thread it came
+            self._mistake = error
+            try:
+                self._error = self.session.broken(unexpected(error))
+            finally:
+                self.stop()
         return True
 
     def _is_led(self) -> bool:

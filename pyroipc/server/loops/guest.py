@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from pyroipc.server.loops.runner import Runner
+from pyroipc.server.loops.runner import Runner, unexpected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class GuestLoop(Runner):
                 return
             try:
                 self.execute(message)
+            except Exception as error:  # noqa: BLE001 - a mistake of ours costs this connection
+                self.session.broken(unexpected(error))
             finally:
                 with self._changed:
                     self._busy -= 1

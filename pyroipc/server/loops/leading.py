@@ -5,7 +5,7 @@ the other, with one request each; then the sockets are looked at again. So a cli
 thousands of requests at once holds up the others by one of them at a time.
 
 At most ``threads`` threads run jobs. When all of them do, one more still leads: it receives
-requests, which wait then, and says how things are.
+requests, which wait then, and says how things are. A *single* loop has no such thread.
 """
 
 from __future__ import annotations
@@ -58,17 +58,20 @@ class Leading(Relay):
     """The threads of a network loop; each leads when it is its turn.
 
     Args:
-        threads: how many may run calls at once; 1: the one that runs the loop, and no other.
+        threads: how many may run calls at once.
         spares: how many idle threads are kept.
+        single: the thread that runs the loop is the only one, and runs all calls.
         times: how long things may take.
     """
 
-    def __init__(self, threads: int, spares: int, times: Times) -> None:
+    def __init__(self, threads: int, spares: int, *, single: bool, times: Times) -> None:
         # One more than may run calls: when all do, it takes requests and says how things are.
-        super().__init__(threads + 1 if threads > 1 else 1, spares)
-        self.threads = threads
+        super().__init__(1 if single else threads + 1, spares)
+        self.threads = 1 if single else threads
         """How many threads may run calls at once."""
-        self.circles = Circles(threads, self._watch_circles)
+        self.is_single = single
+        """Whether the thread that runs the loop is the only one."""
+        self.circles = Circles(self.threads, self._watch_circles)
         """What they wait for elsewhere."""
         self.visitors: dict[int, Visitor] = {}
         """The clients, by the number of the descriptor."""
@@ -87,8 +90,7 @@ class Leading(Relay):
         self._more: deque[Visitor] = deque()  # have sent more; others have their turn before
         self._received: deque[tuple[Visitor, Message | None]] = deque()  # for any thread
         self._again: deque[Visitor] = deque()
-        patience = (times.busy or -1.0) if threads > 1 else float("inf")
-        self._postponed = Postponed(threads, patience)
+        self._postponed = Postponed(self.threads, float("inf") if single else times.busy or -1.0)
         self._watchlist = Watchlist(times)
         self._running: dict[int, Visitor | None] = {}  # by thread: whose call it runs
         self._alone: Visitor | None = None  # the one client that asks, if it is just one
@@ -141,7 +143,7 @@ class Leading(Relay):
             job = self._next(deadline)
             if job is None:
                 return not self._lead.locked()
-            if not self._helpers and self.threads > 1:
+            if not self._helpers and not self.is_single:
                 self._start_helper()
             if self._asleep:
                 self._asleep = False
@@ -173,7 +175,10 @@ class Leading(Relay):
             job = self._take_queued() if self._received or self._postponed.waiting else None
             if job is None and self._ready:
                 visitor = self._ready.popleft()
-                job = self._take(visitor, visitor.step(self._scratch))
+                try:
+                    job = self._take(visitor, visitor.step(self._scratch))
+                except Exception as error:  # noqa: BLE001 - costs this client, and no other
+                    visitor.fail(error)
             elif job is None:
                 job = self._wait(deadline)
                 late = deadline is not None and monotonic() >= deadline
@@ -272,9 +277,12 @@ class Leading(Relay):
                 and not (self._running or self._more)
                 and (spin.on or spin.try_again())
             ):
-                message = alone.step(self._scratch, spin)
-                if message is not None or alone.foreign is not None or alone.has_more:
-                    return self._take(alone, message)
+                try:
+                    message = alone.step(self._scratch, spin)
+                    if message is not None or alone.foreign is not None or alone.has_more:
+                        return self._take(alone, message)
+                except Exception as error:  # noqa: BLE001 - see _lead_on
+                    alone.fail(error)
             self._alone = None
             if alone.has_ended:
                 return self._let_end(alone)
@@ -286,14 +294,18 @@ class Leading(Relay):
             self._is_ready(fd, events)
         if len(ready) == 1 and len(self._ready) == 1:
             self._note_alone(self._ready[0])
-        if self._more:
-            self._ready.extend(self._more)
-            self._more.clear()
+        if self._more or self._again:
+            self._begin_turn()
+        return None
+
+    def _begin_turn(self) -> None:
+        """Let those go on who let others have their turn, and those to be looked at again."""
+        self._ready.extend(self._more)
+        self._more.clear()
         for _ in range(len(self._again)):
             visitor = self._again.popleft()
             visitor.is_looked_after = False
             visitor.look_again()
-        return None
 
     def _patience(self, now: float, deadline: float | None) -> float:
         """Return how long to wait at the most."""
@@ -323,7 +335,10 @@ class Leading(Relay):
         visitor = self.visitors.get(fd)
         if visitor is not None:
             if events & WRITE or visitor.owes_since is not None:
-                visitor.flush()
+                try:
+                    visitor.flush()
+                except Exception as error:  # noqa: BLE001 - see _lead_on
+                    visitor.fail(error)
             if events & ~WRITE:
                 self._ready.append(visitor)
         elif fd == self._waker.fd:
@@ -367,6 +382,7 @@ class Leading(Relay):
             if visitor is None:
                 self._keep_house()
             elif visitor.has_ended:
+                self._forget(visitor)
                 self._end(visitor)
             else:
                 slow = visitor.is_slow
@@ -383,6 +399,10 @@ class Leading(Relay):
             if visitor is None or not self.was_interrupted:
                 raise
             self._broken_off.add(visitor)  # between its method and its answer; the loop ends
+        except Exception as error:
+            if visitor is None:
+                raise
+            visitor.fail(error)
         finally:
             self._running.pop(threading.get_ident(), None)
 
@@ -443,7 +463,7 @@ class Leading(Relay):
 
     def _watch_circles(self, is_helpless: bool) -> None:  # noqa: FBT001 - it is the whole message
         """While the only thread of the loop waits for another daemon, have one that receives."""
-        if self.threads > 1:
+        if not self.is_single:
             return
         if is_helpless:
             self._helpless.set()
@@ -464,7 +484,10 @@ class Leading(Relay):
                 with self._lead:
                     if self._ready:
                         visitor = self._ready.popleft()
-                        self._take(visitor, visitor.step(self._scratch))
+                        try:
+                            self._take(visitor, visitor.step(self._scratch))
+                        except Exception as error:  # noqa: BLE001 - see _lead_on
+                            visitor.fail(error)
                     else:
                         self._wait(None)
         self._helpless.clear()

@@ -170,7 +170,10 @@ class Lingering:
                 for stream in (*late, *old):
                     self._waiting.pop(stream.token, None)
                     self._aging.discard(stream)
-            for stream in late:
-                stream.close()
-            for stream in old:
-                stream.expire()
+            for end in (*(one.close for one in late), *(one.expire for one in old)):
+                try:
+                    end()
+                except Exception:  # a mistake of ours: the other streams go on
+                    from logging import getLogger
+
+                    getLogger("pyroipc.server").exception("a stream could not be ended")

@@ -18,9 +18,9 @@ deaf clients            nothing more is read from them; they are cut off after `
 descriptors             accepting pauses for a moment, and begins again by itself
 ======================  =======================================================================
 
-With one thread only (``SERVERTYPE`` ``"multiplex"``) calls run strictly one after the other, on
-the thread that runs the loop. If that one waits for a call to another daemon, a helper takes
-requests meanwhile, so that one that goes round in a circle is told so.
+A *single* loop (``SERVERTYPE`` ``"multiplex"``) has one thread only: calls run strictly one after
+the other, on the thread that runs the loop. If that one waits for a call to another daemon, a
+helper takes requests meanwhile, so that one that goes round in a circle is told so.
 """
 
 from __future__ import annotations
@@ -52,16 +52,23 @@ class NetworkLoop(Leading):
     """Serves clients that come through doors.
 
     Args:
-        threads: how many may run calls at once; 1: the one that runs the loop, and no other.
+        threads: how many may run calls at once.
         spares: how many idle threads are kept.
+        single: the thread that runs the loop is the only one, and runs all calls.
         oneway_threads: how many may run oneway calls at once.
         times: how long things may take.
     """
 
     def __init__(
-        self, *, threads: int, spares: int = 1, oneway_threads: int = 32, times: Times
+        self,
+        *,
+        threads: int,
+        spares: int = 1,
+        single: bool = False,
+        oneway_threads: int = 32,
+        times: Times,
     ) -> None:
-        super().__init__(threads, spares, times)
+        super().__init__(threads, spares, single=single, times=times)
         self.lanes = Lanes(oneway_threads)
         """Who may run oneway calls."""
         self.gives_up_at = _NEVER
@@ -126,6 +133,7 @@ class NetworkLoop(Leading):
         self._has_finished = False
         self._stopping = self.was_interrupted = False
         self.gives_up_at = _NEVER
+        self._crew_max = 1 if self.is_single else self.threads + 1
 
     def run(self, condition: Callable[[], bool] | None = None) -> None:
         """Serve on the calling thread until ``stop``, or until the condition does not hold.
@@ -197,7 +205,10 @@ class NetworkLoop(Leading):
         busy = {*self._running.values(), *self._broken_off}
         self._broken_off.clear()
         for visitor in going:
-            visitor.dismiss(reason, busy=broke_off or visitor in busy)
+            try:
+                visitor.dismiss(reason, busy=broke_off or visitor in busy)
+            except Exception as error:  # noqa: BLE001 - the others are told all the same
+                visitor.fail(error)
         self.gives_up_at = monotonic() + FINISH_SECONDS
         for visitor in going:
             self._end(visitor)
@@ -206,14 +217,15 @@ class NetworkLoop(Leading):
     @property
     def sockets(self) -> list[Any]:
         """What a program with a loop of its own waits for, to read."""
-        if self.threads > 1:
-            return self._doors.sockets
-        return [*self._doors.sockets, self.readiness]
+        if self.is_single:
+            return [*self._doors.sockets, self.readiness]
+        return self._doors.sockets
 
     def handle_events(self) -> None:
         """Do what there is to do now, and return: for programs with a loop of their own."""
         self._stopping = self._has_finished = False
-        if self.threads > 1:
+        if not self.is_single:
+            self._crew_max = self.threads + 2  # the thread that calls this serves nobody itself
             self._start_helper()
             return
         while True:

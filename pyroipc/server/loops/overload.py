@@ -115,7 +115,10 @@ class Watchlist:
                 if left < left_before:
                     took_at = now
             is_busy = visitor in busy or visitor.is_waited_for
-            self._times.judge(visitor, now, is_busy=is_busy, took_at=took_at)
+            try:
+                self._times.judge(visitor, now, is_busy=is_busy, took_at=took_at)
+            except Exception as error:  # noqa: BLE001 - costs this client, and no other
+                visitor.fail(error)
             if visitor.has_ended:
                 found.append(visitor)
             elif visitor.owes_since is not None or not visitor.is_admitted:
@@ -194,10 +197,13 @@ class Postponed:
         """
         while self.until <= now:
             n_waiting = len(self.waiting)
+            all_have = "its only thread has"
+            if self._threads > 1:
+                all_have = f"all its {self._threads} threads have"
             error = BusyError(
-                f"the daemon is busy: all its {self._threads} threads have run calls for "
-                f"{self._seconds:g} s, {n_waiting} calls wait, and {clients} clients are "
-                "connected; see THREADPOOL_SIZE and BUSY_TIMEOUT"
+                f"the daemon is busy: {all_have} run calls for {self._seconds:g} s, {n_waiting} "
+                f"calls wait, and {clients} clients are connected; see THREADPOOL_SIZE and "
+                "BUSY_TIMEOUT"
             )
             self._refuse_first(error, now)
 
@@ -215,7 +221,10 @@ class Postponed:
             self.waiting.appendleft(first)
             return
         visitor.is_postponed = False
-        refuse(visitor, message, error)
+        try:
+            refuse(visitor, message, error)
+        except Exception as failure:  # noqa: BLE001 - costs this client, and no other
+            visitor.fail(failure)
         visitor.look_again()
 
 

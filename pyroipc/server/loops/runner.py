@@ -15,7 +15,7 @@ import threading
 from collections import deque
 
 from pyroipc.context import running
-from pyroipc.errors import DeadlockError, MessageTooLargeError
+from pyroipc.errors import DeadlockError, MessageTooLargeError, ProtocolError
 from pyroipc.wire.message import CREDIT, ONEWAY, REQUEST, STREAM, Message
 
 TYPE_CHECKING = False
@@ -91,7 +91,8 @@ class Circles:
             f"calls go round in a circle: this one came back to process {os.getpid()}, where "
             f"{'the only thread' if self._threads_max == 1 else 'every thread'} of the daemon "
             f"waits; it waits for {waits_for[-1]}, which waits for this call. Let one of the "
-            "calls be oneway, or let the daemon have threads (SERVERTYPE 'thread')"
+            "calls be oneway, or let the daemon have more threads (SERVERTYPE 'thread', "
+            "THREADPOOL_SIZE)"
         )
 
 
@@ -263,3 +264,11 @@ class Runner:
         if self._lane_lock is not _NO_LOCK:
             with self._lane_lock:
                 self._run_lane()
+
+
+def unexpected(error: Exception) -> ProtocolError:
+    """Log an error that nobody has thought of; return what the peer is told."""
+    from pyroipc import logs
+
+    logs.get("server").error("what a client sent could not be dealt with", exc_info=error)
+    return ProtocolError(f"this could not be dealt with: {error!r}")

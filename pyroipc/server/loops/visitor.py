@@ -11,9 +11,9 @@ an answer of its own from it. Who writes: whichever thread has something to send
 from __future__ import annotations
 
 from pyroipc.client.conversation import BREAKING
-from pyroipc.errors import CommunicationError, ConnectionClosedError, ProtocolError, TimeoutError
+from pyroipc.errors import CommunicationError, ConnectionClosedError, TimeoutError
 from pyroipc.server.loops.backlog import Backlog
-from pyroipc.server.loops.runner import UNUSUAL, Runner
+from pyroipc.server.loops.runner import UNUSUAL, Runner, unexpected
 from pyroipc.transports.readiness import READ, WRITE
 from pyroipc.transports.stream import MSG_DONTWAIT
 from pyroipc.wire.dialect import NATIVE, OtherDialectError
@@ -44,7 +44,10 @@ if TYPE_CHECKING:
         gives_up_at: float
 
         def enqueue(self, visitor: Visitor, message: Message | None) -> None:
-            """Run a message that another thread has received; None: its oneway calls."""
+            """Run a message that another thread has received.
+
+            None: its oneway calls, or let it end.
+            """
 
         def watch(self, visitor: Visitor) -> None:
             """Watch the socket for what the visitor ``wants`` now."""
@@ -87,6 +90,7 @@ class Visitor(Runner):
     """
 
     __slots__ = (
+        "_has_let_go",
         "_loop",
         "_on_end",
         "active_at",
@@ -126,6 +130,7 @@ class Visitor(Runner):
         )
         self._loop = loop
         self._on_end = on_end
+        self._has_let_go = False
         self.backlog = Backlog()
         self.fd = session.channel.sock.fileno()
         self.is_read = True
@@ -216,7 +221,7 @@ class Visitor(Runner):
         if may_speak_another and isinstance(error, OtherDialectError):
             self.foreign = error
         else:
-            self._fail(error if isinstance(error, BREAKING) else _odd(error))
+            self._fail(error if isinstance(error, BREAKING) else unexpected(error))
 
     def _note_silence(self) -> None:
         """Take note that there is no request: the client has left, or waits for something."""
@@ -266,13 +271,18 @@ class Visitor(Runner):
 
     def look_again(self) -> None:
         """Send what could not be sent, and read again, if that is possible now."""
-        self.flush()
-        if self.has_ended or self.is_read or self.is_postponed or self._owes_too_much:
+        if self.has_ended:
             return
-        if self.session.lead.locked() or self.has_enough():
-            self._loop.look_again(self)
-        else:
-            self._resume()
+        try:
+            self.flush()
+            if self.has_ended or self.is_read or self.is_postponed or self._owes_too_much:
+                return
+            if self.session.lead.locked() or self.has_enough():
+                self._loop.look_again(self)
+            else:
+                self._resume()
+        except Exception as error:  # noqa: BLE001 - see step
+            self.fail(error)
 
     def _resume(self) -> None:
         """Read again. What was received before the pause makes no socket readable."""
@@ -424,7 +434,9 @@ class Visitor(Runner):
 
         Only once. If a thread runs oneway calls of this client, it lets go what they may use.
         """
-        self.has_ended = True
+        if self._has_let_go:
+            return
+        self.has_ended = self._has_let_go = True
         self.backlog.clear()
         try:
             if self._loop.lanes.end(self):
@@ -454,6 +466,16 @@ class Visitor(Runner):
             for lock in locks:
                 lock.release()
 
+    def fail(self, error: Exception) -> None:
+        """End the connection because of a mistake of ours; any thread. Other clients go on."""
+        try:
+            self._fail(unexpected(error))
+        except Exception as another:  # noqa: BLE001 - the same one, perhaps: it cannot be told
+            unexpected(another)
+            self.has_ended = True
+        if not self._has_let_go:
+            self._loop.enqueue(self, None)
+
     def turn_away(self, error: PyroError) -> None:
         """End the connection of a client that is not let in, and tell it why."""
         self.foreign = None
@@ -466,11 +488,3 @@ class Visitor(Runner):
     def cut_off(self, why: str) -> None:
         """End the connection of a client that takes too long."""
         self._fail(TimeoutError(why))
-
-
-def _odd(error: Exception) -> ProtocolError:
-    """Return what a client is told after an error that nobody has thought of."""
-    from pyroipc import logs
-
-    logs.get("server").error("what a client sent could not be dealt with", exc_info=error)
-    return ProtocolError(f"this could not be dealt with: {error!r}")

@@ -384,6 +384,15 @@ def correlation(lib, uri, serializer, nested_uri=None, nested_serializer=None):
         return [str(own), there, further]
 
 
+def no_correlation(lib, uri, serializer, nested_uri):
+    """Return what servers see if no correlation id is sent: in two calls, and in a nested one."""
+    lib.context.correlation_id = None
+    with lib.proxy(uri, serializer) as proxy:
+        first, second = proxy.seen()[1], proxy.seen()[1]
+        there, (_, further) = proxy.nested(nested_uri, serializer)
+        return [first, second, there, further]
+
+
 def nested_annotations(lib, uri, serializer, nested_uri, nested_serializer):
     """Return those that two servers see, of which the first one calls the second."""
     with lib.proxy(uri, serializer) as proxy:

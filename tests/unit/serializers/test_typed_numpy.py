@@ -43,7 +43,8 @@ DTYPES = [
     ["struct", 4, False, [["a", None, 0]]], ["struct", 4, False, "abc"],
     ["struct", 1 << 40, False, [["a", None, 0, "<i4"]]], ["sub", "<i4", [1 << 40]],
     ["sub", "<i4", [-1]], ["sub", "<i4", "ab"], ["sub", "O", [2]], ["sub", "<i4", [True, 2.0]],
-    ["sub", "<i4", [1 << 31, 1 << 31]],
+    ["sub", "<i4", [1 << 31, 1 << 31]], ["record", "<i4"], ["record", ["sub", "<i4", [1]]],
+    ["record", ["record", ["struct", 4, False, [["a", None, 0, "<i4"]]]]], ["record"],
 ]  # fmt: skip
 
 
@@ -233,12 +234,40 @@ def test_dtypes_that_only_their_maker_knows(monkeypatch):
         )
 
 
-def test_subclasses_of_arrays_are_refused_by_formats_that_would_lose_something():
-    for name in NAMES:
-        with pytest.raises(SerializeError, match="recarray"):
-            typed(name).dumps([np.zeros(3, [("a", "i4")]).view(np.recarray)])
-        with pytest.raises(SerializeError):
-            typed(name).dumps(np.ma.array([1, 2], mask=[0, 1]))
+class WithState(np.ndarray):
+    """An array that could be taken for an object that is its state."""
+
+    def __getstate__(self):
+        return {"unit": "m"}
+
+
+SUBCLASSES = {
+    "recarray": np.zeros(3, [("a", "i4")]).view(np.recarray),
+    "MaskedArray": np.ma.array([1, 2], mask=[0, 1]),
+    "matrix": np.zeros((2, 2)).view(np.matrix),
+    "WithState": np.zeros(3).view(WithState),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", SUBCLASSES)
+def test_subclasses_of_arrays_are_refused_by_formats_that_would_lose_something(kind, name):
+    with pytest.raises(SerializeError, match=rf"{kind} .*; send numpy\.asarray"):
+        typed(name).dumps([SUBCLASSES[kind]])
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_records_are_records(name, aligned):
+    inner = np.dtype((np.record, [("x", "<f4")]))
+    dtype = np.dtype((np.record, np.dtype([("a", "i1"), ("b", inner)], align=aligned)))
+    made = np.ones(2, dtype)
+    found, scalar = typed(name).loads(typed(name).dumps([made, made[1]]))
+    assert found.dtype == dtype
+    assert found.dtype.isalignedstruct == aligned
+    assert found.tobytes() == made.tobytes()
+    assert type(scalar) is type(found[0]) is np.record
+    assert found[1].b.x == scalar.b.x == 1
 
 
 def test_a_memory_map_of_a_file_arrives_as_an_array(tmp_path):

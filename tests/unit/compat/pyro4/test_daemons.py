@@ -332,6 +332,13 @@ def test_a_key_can_be_set_until_clients_come(daemon):
             stranger.own_name()
 
 
+@pytest.mark.parametrize(("kind", "args"), [(Daemon, ()), (Proxy, ("PYRO:thing@nowhere:1",))])
+def test_a_key_is_none_of_the_class(kind, args, monkeypatch):
+    monkeypatch.setattr(kind, "_pyroHmacKey", b"open")
+    with pytest.raises(errors.PyroError, match=rf"{kind.__name__}._pyroHmacKey .* HMAC_KEY"):
+        kind(*args)
+
+
 def test_what_pyro_daemon_tells(daemon):
     daemon.register(Thing(), "thing")
     with serving(daemon), Proxy(f"PYRO:Pyro.Daemon@{daemon.locationStr}") as told:
