@@ -197,3 +197,19 @@ def test_a_forked_child_has_a_pool_of_its_own():
         child = Child(body)
     assert child.wait() == 0
     assert address(landing.land(parts.MEMORY, MIB).finish()) == where
+
+
+@pytest.mark.parametrize("form", [parts.BYTES, parts.BYTEARRAY])
+def test_memory_that_is_worth_huge_pages(form):
+    n_bytes = (9 << 20) + 123  # no whole number of pages
+    memory = landing.land(form, n_bytes)
+    data = bytes(range(256)) * (n_bytes // 256) + b"end"[: n_bytes % 256]
+    data += bytes(n_bytes - len(data))
+    filled = 0
+    while filled < n_bytes:
+        room = memory.room(filled)
+        taken = min(len(room), 1 << 20)
+        room[:taken] = data[filled : filled + taken]
+        filled += taken
+        room.release()
+    assert memory.finish() == data
