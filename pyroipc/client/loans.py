@@ -17,7 +17,7 @@ import weakref
 from _thread import get_ident
 from functools import partial
 
-from pyroipc.client import janitor
+from pyroipc.client import janitor, sharing
 from pyroipc.errors import CommunicationError, PyroError, SerializeError
 from pyroipc.serializers.passengers import unlent
 from pyroipc.settings import config
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Loans"]
 
 _KEPT_MAX = 32
+_CONNECTIONS_MAX = 100
+"""With more connections nothing is kept that the peer offers by itself: each takes descriptors."""
 _PART_OF_LIMIT = 4  # of SHARED_MEMORY_MAX, for all that is kept on one connection
 _TOKEN_BYTES = 16
 _KEPT = plain_prefix(KEPT, 0, 0)
@@ -81,7 +83,10 @@ class Loans:
     def offered(self, message: Message) -> None:
         """Keep what the peer lends, if it is what it is said to be and there is room."""
         payload = bytes(message.payload)
-        if message.parcel is None or len(payload) != _TOKEN_BYTES + 8:
+        if message.parcel is None:
+            return
+        if len(payload) != _TOKEN_BYTES + 8 or len(sharing.sessions) > _CONNECTIONS_MAX:
+            message.parcel.close()
             return
         token, n_bytes = payload[:_TOKEN_BYTES], int.from_bytes(payload[_TOKEN_BYTES:], "big")
         try:

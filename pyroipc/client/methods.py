@@ -152,7 +152,9 @@ class RemoteMethod:
         data: Encoded
         try:
             if isinstance(payload, Parts):
-                berth = session.courier.staging.take(payload, codec.sendable_bytes)
+                take = session.courier.staging.take
+                for berth in map(take, (payload,), (codec.sendable_bytes,)):  # noqa: B007
+                    break
             if berth is None:
                 data = codec.request(request_id, payload)
                 session.check_size(data)
@@ -160,6 +162,8 @@ class RemoteMethod:
                 data = pack_header(codec.staged_prefix, request_id, len(berth.payload))
                 data += berth.payload
             message = exchange(request_id, data, None)
+            if berth is not None:
+                berth.leave()
         except MessageTooLargeError as error:
             self._take_back(error, args, kwargs)
             raise
@@ -171,8 +175,6 @@ class RemoteMethod:
             if berth is not None:
                 berth.abandon()
             raise
-        if berth is not None:
-            berth.leave()
         return read_result(self.__self__, session, codec, message)
 
     def _call_anew(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
