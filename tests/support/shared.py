@@ -60,6 +60,9 @@ class Holder:
     def give(self, index: int = -1) -> Any:
         return self.held[index]
 
+    def drop_last(self) -> None:
+        self.held.pop()
+
     def drop(self) -> None:
         self.held.clear()
         while self.opened:
