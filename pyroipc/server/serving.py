@@ -21,7 +21,6 @@ from pyroipc.server.loops.streams import Streams
 from pyroipc.server.registry import Registry
 from pyroipc.server.session import ServerSession
 from pyroipc.wire.dialect import NATIVE, OtherDialectError
-from pyroipc.wire.message import STAGED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,14 +83,12 @@ class Serving:
         return self._loop.wait_elsewhere(chain, what)
 
     def unstage(self, message: Message) -> Message:
-        """Return a request with its buffers, if those lie in memory that the peer has lent.
+        """Return a request with its buffers, which lie in memory that the peer has lent.
 
         Raises:
             ProtocolError: it does not say where.
             SerializeError: it was not lent.
         """
-        if not message.flags & STAGED:
-            return message
         from pyroipc.client.staging import unstage  # when first needed
 
         return unstage(message, self.session.courier.loans)

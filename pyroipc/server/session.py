@@ -52,7 +52,7 @@ if TYPE_CHECKING:
             ...
 
         def unstage(self, message: Message) -> Message:
-            """Return a request with its buffers, if those lie in memory that the peer has lent."""
+            """Return a request with its buffers, which lie in memory that the peer has lent."""
             ...
 
         def report(
@@ -194,7 +194,7 @@ class ServerSession:
             codec = codecs.by_key.get(message.serializer_id) or codecs.get(message.serializer_id)
             loads_call, dumps = codec.loads_call, codec.dumps  # see RemoteMethod on locals
             if message.flags & _UNUSUAL or message.buffers or message.descriptors:
-                message = self.host.unstage(message)
+                message = self._with_buffers(message)
                 special = self._handle_unusual(codec, message)
                 if special is not None:
                     return special
@@ -232,6 +232,9 @@ class ServerSession:
             return pack_header(prefix, message.request_id, n_bytes) + payload  # type: ignore[no-any-return]
         except BaseException as error:  # noqa: BLE001 - what a method raises is an answer
             return self._failed(codec, message, error, call)
+
+    def _with_buffers(self, message: Message) -> Message:
+        return self.host.unstage(message) if message.flags & STAGED else message
 
     def _handle_unusual(self, codec: CallCodec, message: Message) -> Encoded | None:
         """Deal with what is not a plain call; None if it is one after all.
