@@ -19,7 +19,7 @@ from pyroipc.protocol.calls import (
     SET_ATTRIBUTE,
     read_refusal,
 )
-from pyroipc.serializers.passengers import held_by_nobody
+from pyroipc.serializers.passengers import encoded_unheld
 from pyroipc.wire.message import BATCH, COMPRESSED, ERROR, ONEWAY
 
 TYPE_CHECKING = False
@@ -218,15 +218,14 @@ def encode_batch(
     """
     codec = proxy._pyro_codec(session)
     sent = codec.batch_calls(calls)
+    call = proxy._pyroObjectId, BATCH_MEMBER, sent, None
     try:
-        with held_by_nobody():
-            payload = codec.dumps_call(proxy._pyroObjectId, BATCH_MEMBER, sent, None)
+        payload = encoded_unheld(codec.dumps_call, *call)
         data = encode_request(proxy, session, codec, request_id, payload, BATCH | flags)
         session.check_size(data)
     except CommunicationError as error:
         error.call_status = "not sent"
-        args = (proxy._pyroObjectId, BATCH_MEMBER, sent, None)
-        session.references.take_back(codec.dumps_call, *args)
+        session.references.take_back(codec.dumps_call, *call)
         raise
     return codec, data
 

@@ -14,12 +14,11 @@ then the word that it is gone could overtake it. The arguments of a call are hel
 from __future__ import annotations
 
 import weakref
-from _thread import get_ident
 from functools import partial
 
 from pyroipc.client import janitor, sharing
 from pyroipc.errors import CommunicationError, PyroError, SerializeError
-from pyroipc.serializers.passengers import unlent
+from pyroipc.serializers.passengers import is_held
 from pyroipc.settings import config
 from pyroipc.transports.segments import adopt_segment, made_segment, map_again
 from pyroipc.wire.message import END, KEPT
@@ -114,7 +113,7 @@ class Loans:
 
     def lends(self, holder: Any) -> bool:
         """Say whether this is shared memory whose token is enough for the peer."""
-        return getattr(holder, "token", None) in self._lent and get_ident() not in unlent
+        return getattr(holder, "token", None) in self._lent and is_held()
 
     def told(self, message: Message) -> None:
         """Take note that the peer keeps memory of this end, or need not keep its own any more.

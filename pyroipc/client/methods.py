@@ -17,7 +17,7 @@ from pyroipc.errors import (
 )
 from pyroipc.protocol.blobs import BlobError
 from pyroipc.serializers.parts import Parts
-from pyroipc.serializers.passengers import held_by_nobody
+from pyroipc.serializers.passengers import encoded_unheld
 from pyroipc.wire.message import NESTED, ONEWAY, RESPONSE, Message
 from pyroipc.wire.native import pack_header
 
@@ -257,8 +257,8 @@ class OnewayMethod(RemoteMethod):
             self.__self__._pyroInvoke(self.__name__, args, kwargs)
             return
         try:
-            with held_by_nobody():
-                payload = codec.dumps_call(object_id, self.__name__, args, kwargs or None)
+            call = object_id, self.__name__, args, kwargs or None
+            payload = encoded_unheld(codec.dumps_call, *call)
         except SerializeError as error:
             if isinstance(error, BlobError):
                 self.__self__._pyroInvoke(self.__name__, args, kwargs)

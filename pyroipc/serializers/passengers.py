@@ -10,8 +10,7 @@ payload is being read (:func:`arriving`).
 
 from __future__ import annotations
 
-from _thread import get_ident
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 
 from pyroipc.errors import SerializeError
 
@@ -51,19 +50,23 @@ __all__ = [
     "arrived",
     "arriving",
     "board",
+    "encoded_unheld",
     "find",
-    "held_by_nobody",
+    "is_held",
     "knows",
+    "late_types",
     "makers",
     "rebuilders_of_passengers",
     "recognisers",
-    "unlent",
 ]
 
 recognisers: dict[tuple[str, str], Recogniser] = {}
 """Module and qualified name of a class -> what says whether a value of it travels so."""
 makers: dict[str, Maker] = {}
 """Kind -> what makes the value of its descriptor and its data; it owns the descriptor."""
+late_types: dict[str, Callable[[], object]] = {}
+"""Module -> called once it is there, it has pickle look at those of its classes that it would take
+for ordinary ones, and send with the number of a descriptor."""
 _IN_BAND = (
     "there is no place for a descriptor here: not in an exception or the results of a batch, "
     "not where messages are compressed, and not towards a peer of an older version"
@@ -137,25 +140,30 @@ def board(
     raise SerializeError(f"{passenger.what} cannot be sent: {why_not}")
 
 
-unlent: set[int] = set()
-"""Threads that encode just now what nobody holds until it is read."""
+_is_held: ContextVar[bool] = ContextVar("pyroipc_is_held", default=True)
 
 
-class held_by_nobody:  # noqa: N801 - it is used like a function
-    """Have what this thread encodes meanwhile name no lent memory; a context manager.
+def is_held() -> bool:
+    """Say whether somebody holds what this thread encodes until it has been read."""
+    return _is_held.get()
+
+
+def encoded_unheld(dumps: Callable[..., Any], *args: Any) -> Any:
+    """Encode what nobody holds until it is read: shared memory in it is not just named.
 
     Whoever does not wait for the answer may let go of the memory before the peer has read where
-    it lies.
+    it lies. That is said in a context of its own, which an exception of a signal handler leaves.
+
+    Args:
+        dumps: what encodes.
+        args: its arguments.
     """
+    return copy_context().run(_encoded_unheld, dumps, args)
 
-    __slots__ = ("_thread",)
 
-    def __enter__(self) -> None:
-        self._thread = get_ident()
-        unlent.add(self._thread)
-
-    def __exit__(self, *exc: object) -> None:
-        unlent.discard(self._thread)
+def _encoded_unheld(dumps: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    _is_held.set(False)
+    return dumps(*args)
 
 
 _parcel: ContextVar[Any] = ContextVar("pyroipc_parcel", default=None)
