@@ -24,11 +24,11 @@ from pyroipc.client import janitor
 from pyroipc.client.forks import after_fork
 from pyroipc.serializers.parts import BYTEARRAY, BYTES
 from pyroipc.wire.message import PAYLOAD
+from pyroipc.wire.native_bulk import Lost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Callable
     from typing import Any
 
     from pyroipc.wire.native_bulk import Landing
@@ -44,6 +44,7 @@ IDLE_SECONDS = 1.0
 _PROOF = 16
 """A peer that is not trusted has to send one part in so many of what it claims, before memory is
 taken that costs something."""
+_SINK_BYTES = 64 << 10
 _HUGE_BYTES = 2 << 20
 _WORTH_ADVICE_BYTES = 8 << 20
 _CODES = frozenset("bBhHiIlLqQfd")
@@ -52,13 +53,22 @@ _CODES = frozenset("bBhHiIlLqQfd")
 def land(form: int, n_bytes: int) -> Landing:
     """Take the memory for a buffer of a trusted peer.
 
+    If there is none, the buffer is thrown away as it comes, and a :class:`Lost` arrives instead.
+
     Args:
         form: in which it is wanted.
         n_bytes: its size.
 
     Raises:
-        MemoryError: there is none.
+        MemoryError: there is none, not even to throw it away.
     """
+    try:
+        return _memory_for(form, n_bytes)
+    except MemoryError:
+        return _Nowhere(n_bytes)
+
+
+def _memory_for(form: int, n_bytes: int) -> Landing:
     if form in {BYTES, PAYLOAD}:
         return _Bytes(n_bytes)
     if form == BYTEARRAY or n_bytes < LARGE_BYTES or os.name != "posix":
@@ -74,11 +84,30 @@ def land_warily(form: int, n_bytes: int) -> Landing:
     """Take the memory for a buffer of a peer that is not trusted; otherwise as :func:`land`.
 
     Raises:
-        MemoryError: there is none.
+        MemoryError: there is none, not even to throw it away.
     """
     if n_bytes < LARGE_BYTES or os.name != "posix":
         return land(form, n_bytes)
-    return _Cautious(lambda: land(form, n_bytes), n_bytes // _PROOF)
+    try:
+        return _Cautious(form, n_bytes)
+    except MemoryError:
+        return _Nowhere(n_bytes)
+
+
+class _Nowhere:
+    """Takes a buffer for which there is no memory, so that what comes behind it is received."""
+
+    __slots__ = ("_n_bytes", "_sink")
+
+    def __init__(self, n_bytes: int) -> None:
+        self._n_bytes = n_bytes
+        self._sink = memoryview(bytearray(_SINK_BYTES))
+
+    def room(self, filled: int) -> memoryview:
+        return self._sink
+
+    def finish(self) -> Lost:
+        return Lost(self._n_bytes)
 
 
 class _Bytearray:
@@ -157,15 +186,16 @@ class _Cautious:
     """Pages that cost nothing yet, until enough has arrived to take the memory for all.
 
     Args:
-        take: takes it.
-        n_bytes: so much is enough.
+        form: in which the buffer is wanted.
+        n_bytes: its size.
     """
 
-    __slots__ = ("_real", "_start", "_take")
+    __slots__ = ("_form", "_n_bytes", "_real", "_start")
 
-    def __init__(self, take: Callable[[], Landing], n_bytes: int) -> None:
-        self._take = take
-        self._start = memoryview(_anonymous(n_bytes))
+    def __init__(self, form: int, n_bytes: int) -> None:
+        self._form = form
+        self._n_bytes = n_bytes
+        self._start = memoryview(_anonymous(n_bytes // _PROOF))
         self._real: Landing | None = None
 
     def room(self, filled: int) -> memoryview:
@@ -173,8 +203,9 @@ class _Cautious:
             start = self._start
             if filled < len(start):
                 return start[filled:]
-            real = self._take()
-            real.room(0)[: len(start)] = start
+            real = land(self._form, self._n_bytes)
+            if type(real) is not _Nowhere:
+                real.room(0)[: len(start)] = start
             self._real, self._start = real, _NO_BYTES
         return self._real.room(filled)
 

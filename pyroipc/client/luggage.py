@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from pyroipc.client import references
-from pyroipc.serializers.passengers import makers, recognisers
+from pyroipc.serializers.passengers import late_types, makers, recognisers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def learn_handles() -> None:
         references.look_at_type(cls)
 
 
+late_types["multiprocessing.connection"] = learn_handles
 recognisers.update(dict.fromkeys(_HANDLES, _find))
 makers.update({kind: _maker(kind) for kind in ("file", "socket", "pipe", "descriptor")})
 for _kind in ("array", "memory"):

@@ -14,7 +14,7 @@ from pyroipc.context import context_in_use, current_context, running
 from pyroipc.errors import CommunicationError, ProtocolError, PyroError
 from pyroipc.protocol.blobs import BlobError
 from pyroipc.protocol.calls import check_annotations, read_refusal
-from pyroipc.serializers.passengers import held_by_nobody
+from pyroipc.serializers.passengers import encoded_unheld
 from pyroipc.wire.message import (
     BATCH,
     BLOB,
@@ -29,6 +29,7 @@ from pyroipc.wire.message import (
     Message,
 )
 from pyroipc.wire.native import pack_header
+from pyroipc.wire.native_bulk import check_landed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,8 +92,7 @@ def encode_call(
     try:
         codec = proxy._pyro_codec(session)
         try:
-            with held_by_nobody():
-                payload = codec.dumps_call(called, member, args, kwargs)
+            payload = encoded_unheld(codec.dumps_call, called, member, args, kwargs)
         except BlobError:
             from pyroipc.client.blobs import encode_blob, find_blob
 
@@ -243,9 +243,11 @@ def read_result(proxy: Proxy[Any], session: Session, codec: CallCodec, message: 
 
     Raises:
         ProtocolError: it is no answer to a request.
+        MessageTooLargeError: there was no memory for a buffer.
         SerializeError: it cannot be decoded.
         Exception: what the remote method raised.
     """  # noqa: DOC501 - what a function returns
+    check_landed(message)
     if (
         message.kind != RESPONSE
         or message.flags & ~_RESPONSE_FLAGS

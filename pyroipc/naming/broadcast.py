@@ -13,6 +13,7 @@ from __future__ import annotations
 import _socket as socket
 import select
 import threading
+from _warnings import warn  # the C part of warnings
 from time import monotonic
 
 from pyroipc.client.broadcasting import QUESTION
@@ -25,7 +26,7 @@ from pyroipc.uri import URI
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, Final, Self
 
     from pyroipc.server.loops.network import NetworkLoop
@@ -220,13 +221,16 @@ class BroadcastServer(Addressed):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
+    def __del__(
+        self,
+        # When the interpreter ends, nothing can be imported, and globals may be gone.
+        _close: Callable[[socket.socket], None] = descriptors.close_soon,
+        _warn: Callable[..., None] = warn,
+    ) -> None:
         sock = self.__dict__.get("_socket")
         if sock is not None and sock.fileno() >= 0:
-            import warnings
-
-            descriptors.close_soon(sock)
-            warnings.warn("unclosed broadcast server", ResourceWarning, source=self, stacklevel=1)
+            _close(sock)
+            _warn("unclosed broadcast server", ResourceWarning, source=self, stacklevel=1)
 
     def __repr__(self) -> str:
         state = "" if self.fileno() >= 0 else "; closed"

@@ -30,7 +30,7 @@ from pyroipc.wire.message import (
     FullMessage,
 )
 from pyroipc.wire.native import HEADER_BYTES, JOIN_BYTES, encode, plain_prefix
-from pyroipc.wire.native_bulk import CHUNK_BYTES
+from pyroipc.wire.native_bulk import CHUNK_BYTES, check_landed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -175,8 +175,10 @@ class CallCodec:
         """Return the value in the payload of a message, and in its buffers.
 
         Raises:
+            MessageTooLargeError: there was no memory for a buffer.
             SerializeError: it cannot be decoded.
         """
+        check_landed(message)
         try:
             if not message.buffers and message.parcel is None:
                 return self.loads(message.payload)

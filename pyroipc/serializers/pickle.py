@@ -28,10 +28,9 @@ from __future__ import annotations
 
 # The C module behind pickle: the same functions, without the 4 ms that pickle.py takes to load
 # its Python twins and the module re. A fresh child pays that before it can answer.
-from _pickle import Pickler as _Pickler
 from _pickle import dumps as _dumps
 from _pickle import loads as _loads
-from io import BytesIO
+from sys import modules
 
 from pyroipc.errors import SerializeError
 from pyroipc.serializers.base import CallParts, PeerImage, Serializer, checked_call
@@ -44,6 +43,7 @@ from pyroipc.serializers.parts import (
     learn_types,
     refuse_large,
 )
+from pyroipc.serializers.passengers import late_types
 from pyroipc.serializers.pickle_references import (
     FAILURES,
     MAIN,
@@ -51,11 +51,11 @@ from pyroipc.serializers.pickle_references import (
     ReferenceTable,
     is_flat,
     may_name_main,
+    pickled,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _pickle import PickleBuffer
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any, NoReturn
 
@@ -69,6 +69,8 @@ __all__ = ["CloudpickleSerializer", "DillSerializer", "PickleSerializer"]
 _LARGE = 1 << 20  # above this, plain byte strings and texts are left out of the search
 _STRANGER = PeerImage()
 _NO_TYPES: frozenset[type] = frozenset()
+_LATE = "multiprocessing.connection"  # the only one of the modules in late_types
+_SMALL = 90  # a pickle of one of its connections has more bytes
 
 
 class PickleSerializer(Serializer):
@@ -108,21 +110,11 @@ class PickleSerializer(Serializer):
 
         return pyro_form(self.name, manner)
 
-    def _pickle(
-        self, value: object, callback: Callable[[PickleBuffer], bool] | None = None
-    ) -> bytes:
-        """Pickle a value that may contain objects that are referred to.
-
-        Raises:
-            Exception: whatever pickling raises.
-        """
-        if not self._by_reference:
-            return _dumps(value, 5, buffer_callback=callback)
-        file = BytesIO()
-        pickler = _Pickler(file, 5, buffer_callback=callback)
-        pickler.dispatch_table = self._table  # type: ignore[assignment] # never None here
-        pickler.dump(value)
-        return file.getvalue()
+    def _learn(self) -> bool:
+        """Have types looked at that pickle takes for ordinary; say whether any are looked at."""
+        for learn in late_types.values():
+            learn()
+        return bool(self._by_reference)
 
     # The four methods below are one frame each, and repeat themselves for that reason. Measured:
     # find takes 0.03 to 0.07 µs where ``in`` takes 0.15 to 0.25, because bytes first tries to
@@ -136,12 +128,15 @@ class PickleSerializer(Serializer):
         """
         try:
             if self._by_reference and type(value) not in PLAIN and not is_flat(value):
-                data = self._pickle(value)
+                data = pickled(value, self._table)
             else:
                 data = _dumps(value, 5)
         except FAILURES as failure:
             return self._by_value(value, failure)  # type: ignore[no-any-return]
-        if len(data) > _LARGE or data.find(MAIN) >= 0:
+        n_bytes = len(data)
+        if n_bytes > _SMALL and not self._by_reference and _LATE in modules and self._learn():
+            return self.dumps(value)
+        if n_bytes > _LARGE or data.find(MAIN) >= 0:
             return self._checked(value, data, (value,))
         return data
 
@@ -170,13 +165,16 @@ class PickleSerializer(Serializer):
         """
         try:
             if self._by_reference and (kwargs or not PLAIN.issuperset(map(type, args))):
-                data = self._pickle((object_id, member, args, kwargs))
+                data = pickled((object_id, member, args, kwargs), self._table)
             else:
                 data = _dumps((object_id, member, args, kwargs), 5)
         except FAILURES as failure:
             call = CallParts((object_id, member, args, kwargs))
             return self._by_value(call, failure)  # type: ignore[no-any-return]
-        if len(data) > _LARGE or data.find(MAIN) >= 0:
+        n_bytes = len(data)
+        if n_bytes > _SMALL and not self._by_reference and _LATE in modules and self._learn():
+            return self.dumps_call(object_id, member, args, kwargs)
+        if n_bytes > _LARGE or data.find(MAIN) >= 0:
             parts = (*args, *kwargs.values()) if kwargs else args
             return self._checked(CallParts((object_id, member, args, kwargs)), data, parts)
         return data
@@ -205,14 +203,17 @@ class PickleSerializer(Serializer):
             return self._apart(value, self._table)
         try:
             if self._by_reference and type(value) not in PLAIN and not is_flat(value):
-                data = self._pickle(value, refuse_large)
+                data = pickled(value, self._table, refuse_large)
             else:
                 data = _dumps(value, 5, buffer_callback=refuse_large)
         except FAILURES as failure:
             return self._apart_after(value, failure)
-        if len(data) > APART_BYTES and holds_large(data):
+        n_bytes = len(data)
+        if n_bytes > _SMALL and not self._by_reference and _LATE in modules and self._learn():
+            return self.dumps_parts(value)
+        if n_bytes > APART_BYTES and holds_large(data):
             return self._apart(value, self._uncounted())
-        if len(data) > _LARGE or data.find(MAIN) >= 0:
+        if n_bytes > _LARGE or data.find(MAIN) >= 0:
             return self._checked(value, data, (value,))
         return data
 
@@ -233,14 +234,17 @@ class PickleSerializer(Serializer):
                 return self._apart(CallParts((object_id, member, args, kwargs)), self._table)
         try:
             if self._by_reference and (kwargs or not PLAIN.issuperset(map(type, args))):
-                data = self._pickle((object_id, member, args, kwargs), refuse_large)
+                data = pickled((object_id, member, args, kwargs), self._table, refuse_large)
             else:
                 data = _dumps((object_id, member, args, kwargs), 5, buffer_callback=refuse_large)
         except FAILURES as failure:
             return self._apart_after(CallParts((object_id, member, args, kwargs)), failure)
-        if len(data) > APART_BYTES and holds_large(data):
+        n_bytes = len(data)
+        if n_bytes > _SMALL and not self._by_reference and _LATE in modules and self._learn():
+            return self.dumps_call_parts(object_id, member, args, kwargs)
+        if n_bytes > APART_BYTES and holds_large(data):
             return self._apart(CallParts((object_id, member, args, kwargs)), self._uncounted())
-        if len(data) > _LARGE or data.find(MAIN) >= 0:
+        if n_bytes > _LARGE or data.find(MAIN) >= 0:
             parts = (*args, *kwargs.values()) if kwargs else args
             return self._checked(CallParts((object_id, member, args, kwargs)), data, parts)
         return data
@@ -297,7 +301,7 @@ class PickleSerializer(Serializer):
         return self._apart(value, self._table)
 
     def _try(self, value: object) -> object:
-        return self._pickle(value, refuse_large)
+        return pickled(value, self._table if self._by_reference else None, refuse_large)
 
     def _collector(self, table: ReferenceTable | None, value: object) -> Collector:
         from pyroipc.serializers.pickle_parts import Collector
@@ -315,13 +319,14 @@ class PickleSerializer(Serializer):
         Raises:
             SerializeError: something in it cannot be pickled.
         """
-        from pyroipc.serializers.pickle_parts import dumps_lent, dumps_quickly
+        from pyroipc.serializers.pickle_quick import dumps_lent, dumps_quickly
 
         is_call = type(value) is CallParts
         plain: Any = tuple(value) if type(value) is CallParts else value
-        parts: bytes | Parts | None
-        parts = None if self._by_reference else dumps_quickly(plain, is_call=is_call)
-        if self._by_reference and is_call:
+        parts: bytes | Parts | None = None
+        if not (self._by_reference or (_LATE in modules and self._learn())):
+            parts = dumps_quickly(plain, is_call=is_call)
+        elif is_call:
             parts = dumps_lent(plain, self._references)
         if parts is None:
             collector = self._collector(table, value)
@@ -377,7 +382,7 @@ class PickleSerializer(Serializer):
             raise failure
         peer, plain = self._peer, tuple(value) if type(value) is CallParts else value
         if failure is not None and self._table is not None:
-            self._table.take_back(tried or self._pickle, plain)
+            self._table.take_back(tried or (lambda part: pickled(part, self._table)), plain)
         table = table if table is not None else self._table
         try:
             if apart:
@@ -406,22 +411,12 @@ class _OtherPickler(PickleSerializer):
         """Encode one value; see Serializer.dumps_parts."""
         return self._encoded(value, apart=True)  # type: ignore[no-any-return]
 
-    def dumps_call(
-        self,
-        object_id: str,
-        member: str,
-        args: Sequence[object],
-        kwargs: dict[str, object] | None,
-    ) -> bytes:
+    def dumps_call(self, object_id: str, member: str, args: Any, kwargs: Any) -> bytes:
         """Encode a call; see Serializer.dumps_call."""
         return self._encoded(CallParts((object_id, member, args, kwargs)))  # type: ignore[no-any-return]
 
     def dumps_call_parts(
-        self,
-        object_id: str,
-        member: str,
-        args: Sequence[object],
-        kwargs: dict[str, object] | None,
+        self, object_id: str, member: str, args: Any, kwargs: Any
     ) -> bytes | Parts:
         """Encode a call; see Serializer.dumps_call_parts."""
         return self._encoded(CallParts((object_id, member, args, kwargs)), apart=True)  # type: ignore[no-any-return]

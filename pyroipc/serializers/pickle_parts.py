@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import sys
 from _pickle import PickleBuffer, Pickler
-from _pickle import dumps as _dumps
 from copyreg import dispatch_table
-from functools import partial
 
 from pyroipc.serializers.parts import (
     APART_BYTES,
@@ -28,10 +26,8 @@ from pyroipc.serializers.parts import (
     HEADS,
     MAX_LOOSE,
     MEMORY,
-    SIZES,
     Stow,
     flat,
-    holds_large,
     learn_types,
     memory_of,
 )
@@ -49,12 +45,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Collector",
+    "Wishes",
     "array_of",
     "drop_buffer",
-    "dumps_lent",
-    "dumps_quickly",
     "own_reducer",
+    "reduce_ndarray",
     "same",
+    "wrapped_parts",
 ]
 
 _NEXT_BUFFER = b"\x97"
@@ -65,12 +62,17 @@ def drop_buffer(buffer: PickleBuffer) -> bool:
     return False
 
 
-class _Wishes:
-    """Buffers that want to land in a form, if they go apart."""
+class Wishes:
+    """Buffers that want to land in a form, if they go apart.
 
-    __slots__ = ("_wishes",)
+    Args:
+        stow: takes those.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_wishes", "stow")
+
+    def __init__(self, stow: Stow) -> None:
+        self.stow = stow
         self._wishes: dict[int, tuple[PickleBuffer, memoryview, int]] = {}
 
     def add(self, view: memoryview, form: int) -> PickleBuffer:
@@ -126,8 +128,8 @@ class Collector:
         is_call: bool = False,
     ) -> None:
         learn_types()
-        self._wishes = _Wishes()
         self._stow = Stow(is_call=is_call)
+        self._wishes = Wishes(self._stow)
         self._boarding = _Boarding(self._stow, references)
         self.table: Any = _Reducers(self._wishes, table, self._boarding)
         self._pieces: list[bytes] = []
@@ -163,7 +165,7 @@ class Collector:
 
         Deeper inside, pickle has to copy it.
         """
-        return _wrapped(value, self._wrap, is_call=is_call)
+        return wrapped_parts(value, self._wrap, is_call=is_call)
 
     def _wrap(self, value: Any) -> Any:
         is_large = type(value) is bytearray and len(value) >= APART_BYTES
@@ -188,6 +190,8 @@ class Collector:
 
     def write(self, piece: Any) -> int:
         """Take a piece of the pickle, or large bytes that belong into it."""
+        if type(piece) is PickleBuffer:  # of which nothing more was to go apart
+            piece = piece.raw()
         n_bytes = len(piece)
         head = None
         if n_bytes >= APART_BYTES and not (self._is_lost or self._frame_bytes):
@@ -241,62 +245,7 @@ def _head_of(loose: bytes, n_bytes: int) -> bytes | None:
     return None
 
 
-# --- reducers ----------------------------------------------------------------------------------
-
-
-def dumps_quickly(value: Any, *, is_call: bool) -> bytes | Parts | None:
-    """Pickle a value whose large buffers are the value itself, or arguments of a call.
-
-    Returns:
-        None: there are more, or it cannot be pickled so.
-    """
-    wishes, stow = _Wishes(), Stow()
-
-    def take(buffer: PickleBuffer) -> bool:
-        view, form = wishes.of(buffer)
-        if len(view) < APART_BYTES:
-            return True
-        stow.put(view, form)
-        return False
-
-    try:
-        wrapped = _wrapped(value, partial(_in_buffer, wishes), is_call=is_call)
-        data = _dumps(wrapped, 5, buffer_callback=take)
-    except Exception:  # noqa: BLE001 - whatever it is, it comes again
-        return None
-    finally:
-        wishes.end()
-    if len(stow.buffers) > _MAX_QUICK or (len(data) > APART_BYTES and holds_large(data)):
-        return None
-    return stow.parts(data)
-
-
-_SMALL = frozenset((int, float, bool, type(None), complex))
-
-
-def dumps_lent(call: Any, references: Any) -> bytes | None:
-    """Pickle a call whose arguments are numbers, or shared memory that is lent already.
-
-    Returns:
-        None: it has others, too.
-    """
-    object_id, member, args, kwargs = call
-    shown: list[Any] = []
-    for value in () if kwargs else args:
-        if type(value) in _SMALL:
-            shown.append(value)
-            continue
-        passenger = find(value)
-        reduced = None if passenger is None else references.reduce_lent(passenger)
-        if reduced is None:
-            return None
-        shown.append(_StandIn(reduced))
-    if not shown or len(set(map(id, args))) < len(set(map(id, shown))):
-        return None  # what is given twice arrives as one
-    return _dumps((object_id, member, tuple(shown), None), 5)
-
-
-def _wrapped(value: Any, wrap: Callable[[Any], Any], *, is_call: bool) -> Any:
+def wrapped_parts(value: Any, wrap: Callable[[Any], Any], *, is_call: bool) -> Any:
     """Return a value, or a call with its arguments, wrapped."""
     if not is_call:
         return wrap(value)
@@ -310,64 +259,7 @@ def _wrapped(value: Any, wrap: Callable[[Any], Any], *, is_call: bool) -> Any:
     return object_id, member, args, kwargs
 
 
-class _StandIn:
-    """Stands for an array of numpy, which pickles itself ten times as slowly."""
-
-    __slots__ = ("_reduced",)
-
-    def __init__(self, reduced: Any) -> None:
-        self._reduced = reduced
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return self._reduced
-
-
-def _wrap_bytes(wishes: _Wishes, value: Any) -> Any:
-    return wishes.add(memoryview(value), BYTES)
-
-
-def _wrap_content(wishes: _Wishes, value: Any) -> Any:
-    view = flat(value)
-    return wishes.add(view, BYTES if view.readonly else BYTEARRAY)
-
-
-def _wrap_array(wishes: _Wishes, value: Any) -> Any:
-    return value if value.typecode in "uw" else wishes.add(flat(value), ord(value.typecode))
-
-
-def _wrap_ndarray(wishes: _Wishes, value: Any) -> Any:
-    return value if value.dtype.hasobject else _StandIn(_reduce_ndarray(wishes, value))
-
-
-_BY_NAME: Mapping[tuple[str, str], Callable[[_Wishes, Any], Any]] = {
-    ("builtins", "bytes"): _wrap_bytes,
-    ("builtins", "bytearray"): _wrap_content,
-    ("builtins", "memoryview"): _wrap_content,
-    ("mmap", "mmap"): _wrap_content,
-    ("array", "array"): _wrap_array,
-    ("numpy", "ndarray"): _wrap_ndarray,
-}
-_by_type: dict[type, Callable[[_Wishes, Any], Any]] = {}
-
-
-def _in_buffer(wishes: _Wishes, value: Any) -> Any:
-    """Return what stands for a value: itself, unless it is a large buffer."""
-    kind = type(value)
-    size = SIZES.get(kind)
-    if size is None or size(value) < APART_BYTES:
-        return value
-    wrap = _by_type.get(kind)
-    if wrap is None:
-        wrap = _BY_NAME.get((kind.__module__, kind.__qualname__), _as_it_is)
-        _by_type[kind] = wrap
-    return wrap(wishes, value)
-
-
-def _as_it_is(wishes: _Wishes, value: Any) -> Any:
-    return value
-
-
-_MAX_QUICK = 100
+# --- reducers ----------------------------------------------------------------------------------
 
 
 class _Reducers(dict[type, "Callable[[Any], Any]"]):
@@ -379,7 +271,7 @@ class _Reducers(dict[type, "Callable[[Any], Any]"]):
     __slots__ = ("_boarding", "_table", "_wishes")
 
     def __init__(
-        self, wishes: _Wishes, table: Mapping[type, Any] | None, boarding: _Boarding
+        self, wishes: Wishes, table: Mapping[type, Any] | None, boarding: _Boarding
     ) -> None:
         self._wishes = wishes
         self._table = table
@@ -422,7 +314,7 @@ _NOWHERE = _Boarding(None, None)
 
 
 def own_reducer(
-    cls: type, wishes: _Wishes | None, boarding: _Boarding = _NOWHERE
+    cls: type, wishes: Wishes | None, boarding: _Boarding = _NOWHERE
 ) -> Reducer | None:
     """Return how a class is reduced here; None: as it likes.
 
@@ -444,14 +336,14 @@ def own_reducer(
     return reduce
 
 
-def _own_reducer(cls: type, wishes: _Wishes | None) -> Reducer | None:
+def _own_reducer(cls: type, wishes: Wishes | None) -> Reducer | None:
     reduce = _OWN.get((cls.__module__, cls.__qualname__))
     if reduce is None or (wishes is None and reduce is not _reduce_content):
         return None
     return lambda value: reduce(wishes, value)
 
 
-def _reduce_content(wishes: _Wishes | None, value: Any) -> Any:
+def _reduce_content(wishes: Wishes | None, value: Any) -> Any:
     view = flat(value)
     if wishes is None:
         content: Any = bytes(view) if view.readonly else bytearray(view)
@@ -459,13 +351,16 @@ def _reduce_content(wishes: _Wishes | None, value: Any) -> Any:
     return same, (wishes.add(view, BYTES if view.readonly else BYTEARRAY),)
 
 
-def _reduce_array(wishes: _Wishes, value: Any) -> Any:
-    if len(value) * value.itemsize < APART_BYTES or value.typecode in "uw":
+def _reduce_array(wishes: Wishes, value: Any) -> Any:
+    # In-band, what is pickled as a buffer arrives as bytes or a bytearray.
+    is_small = len(value) * value.itemsize < APART_BYTES
+    if is_small or wishes.stow.is_full or value.typecode in "uw":
         return value.__reduce_ex__(5)
     return same, (wishes.add(flat(value), ord(value.typecode)),)
 
 
-def _reduce_ndarray(wishes: _Wishes, value: Any) -> Any:
+def reduce_ndarray(wishes: Wishes, value: Any) -> Any:
+    """Reduce an array of numpy; small ones, and those of objects, as they like."""
     if value.nbytes < APART_BYTES or value.dtype.hasobject:
         return value.__reduce_ex__(5)
     order, view = memory_of(value)
@@ -482,7 +377,7 @@ _OWN: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
     ("mmap", "mmap"): _reduce_content,
     ("pyroipc.transports.segments", "SharedBuffer"): _reduce_content,
     ("array", "array"): _reduce_array,
-    ("numpy", "ndarray"): _reduce_ndarray,
+    ("numpy", "ndarray"): reduce_ndarray,
 }
 
 

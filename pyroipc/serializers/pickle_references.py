@@ -11,10 +11,11 @@ from copyreg import dispatch_table
 from io import BytesIO
 
 from pyroipc.serializers.parts import LargeFoundError
-from pyroipc.serializers.passengers import find, knows
+from pyroipc.serializers.passengers import board, find, knows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _pickle import PickleBuffer
     from collections.abc import Callable, Iterable
     from typing import Any
 
@@ -71,9 +72,13 @@ class ReferenceTable(dict[type, "Callable[[Any], Any]"]):
 
         Raises:
             LargeFoundError: it does.
+            SerializeError: it would have to, and must not be copied.
         """
-        if self._references.why_not_carried() is None and find(value) is not None:
-            raise LargeFoundError
+        passenger = find(value)
+        if passenger is not None:
+            if self._references.why_not_carried() is None:
+                raise LargeFoundError
+            board(passenger, None, self._references)
         reduce = dispatch_table.get(type(value))
         reduced: str | tuple[Any, ...] = (
             value.__reduce_ex__(5) if reduce is None else reduce(value)
@@ -98,14 +103,18 @@ class _UncountedTable(ReferenceTable):
         return uncounted
 
 
-def pickled(value: object, table: ReferenceTable | None) -> bytes:
+def pickled(
+    value: object,
+    table: ReferenceTable | None,
+    callback: Callable[[PickleBuffer], bool] | None = None,
+) -> bytes:
     """Return the pickle of a value.
 
     Raises:
         Exception: whatever pickling raises.
     """
     file = BytesIO()
-    pickler = Pickler(file, 5)
+    pickler = Pickler(file, 5, buffer_callback=callback)
     if table is not None:
         pickler.dispatch_table = table
     pickler.dump(value)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
+from _warnings import warn  # the C part of warnings
 from functools import partial
 
 from pyroipc.client.connecting import (
@@ -371,14 +372,17 @@ class Listening:
         for listener in self.listeners:
             listener.close()
 
-    def __del__(self) -> None:
+    def __del__(
+        self,
+        # When the interpreter ends, nothing can be imported, and globals may be gone.
+        _getpid: Callable[[], int] = os.getpid,
+        _warn: Callable[..., None] = warn,
+    ) -> None:
         listeners = [one for one in getattr(self, "listeners", ()) if one.fileno() >= 0]
-        if listeners and self._pid == os.getpid():
-            import warnings
-
+        if listeners and self._pid == _getpid():
             for listener in listeners:
                 listener.close()
-            warnings.warn(
+            _warn(
                 f"unclosed daemon at {', '.join(str(one.location) for one in listeners)}",
                 ResourceWarning,
                 source=self,

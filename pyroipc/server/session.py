@@ -14,6 +14,7 @@ from pyroipc.server.batches import NO_ITERATORS, drop_frames, is_iterator, run_b
 from pyroipc.server.blobs import receive_blob
 from pyroipc.wire.message import BATCH, BLOB, COMPRESSED, ERROR, NESTED, ONEWAY, STAGED, STREAM
 from pyroipc.wire.native import pack_header
+from pyroipc.wire.native_bulk import check_landed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -241,7 +242,9 @@ class ServerSession:
 
         Raises:
             ProtocolError: this version cannot do what is asked for.
+            MessageTooLargeError: there was no memory for a buffer.
         """
+        check_landed(message)
         if message.flags & NESTED:
             drop_parent(message)
         if message.flags & COMPRESSED:

@@ -10,6 +10,7 @@ segments are sealed against that when they are made, and one that is not is refu
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
@@ -43,6 +44,30 @@ _SEAL_FUTURE_WRITE = 0x0010
 _HAS_SEALS = sys.platform == "linux" and hasattr(os, "memfd_create")
 
 
+class _Descriptor:
+    """A descriptor that is closed with the object that has it.
+
+    So it is nowhere without an owner, also where a signal handler raises.
+    """
+
+    number = -1  # also of one whose making was interrupted
+
+    def __init__(self, number: int = -1) -> None:
+        self.number = number
+
+    def close(
+        self,
+        # When the interpreter ends, the globals of this module may be gone.
+        _close: Callable[[int], None] = os.close,
+    ) -> None:
+        number, self.number = self.number, -1
+        if number >= 0:
+            _close(number)
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class SharedBuffer(mmap.mmap):
     """Memory that every process sees to which it is passed, over a local connection.
 
@@ -61,27 +86,25 @@ class SharedBuffer(mmap.mmap):
     the garbage collector."""
     was_passed = False
     """Whether it has been sent to somebody."""
-    _fd: int
+    _descriptor: _Descriptor | None = None
     _address: int | None = None
 
     @classmethod
-    def over(cls, fd: int, n_bytes: int, token: bytes, *, readonly: bool = False) -> SharedBuffer:
-        """Map a segment; the descriptor belongs to the buffer from now on, whatever happens.
+    def over(
+        cls, descriptor: _Descriptor, n_bytes: int, token: bytes, *, readonly: bool = False
+    ) -> SharedBuffer:
+        """Map a segment; its descriptor belongs to the buffer from now on.
 
         Raises:
             OSError: it cannot be mapped.
         """
-        try:
-            access = mmap.ACCESS_READ if readonly else mmap.ACCESS_WRITE
-            made = cls(fd, n_bytes, access=access)
-        except BaseException:
-            os.close(fd)
-            raise
-        made._fd = fd
+        access = mmap.ACCESS_READ if readonly else mmap.ACCESS_WRITE
+        made = cls(descriptor.number, n_bytes, access=access)
         made.token = token
         made.n_bytes = n_bytes
         made.is_readonly = readonly
         made.on_gone = []
+        made._descriptor = descriptor
         return made
 
     def fileno(self) -> int:
@@ -90,9 +113,9 @@ class SharedBuffer(mmap.mmap):
         Raises:
             ValueError: the buffer is closed.
         """
-        if self.closed:
+        if self.closed or self._descriptor is None:
             raise ValueError("the shared buffer is closed")
-        return self._fd
+        return self._descriptor.number
 
     @property
     def address(self) -> int:
@@ -137,13 +160,13 @@ class SharedBuffer(mmap.mmap):
         super().close()
         self._forget()
 
-    def _forget(self) -> None:
-        fd = getattr(self, "_fd", -1)
-        if fd >= 0:
-            for tell in self.on_gone:
+    def _forget(self, _is_ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        descriptor = self._descriptor
+        if descriptor is not None:
+            for tell in () if _is_ending() else self.on_gone:
                 tell(self)
-            self._fd = -1
-            os.close(fd)
+            self._descriptor = None
+            descriptor.close()
 
     def __del__(self) -> None:
         self._forget()
@@ -171,29 +194,36 @@ def make_segment(n_bytes: int) -> SharedBuffer:
     Raises:
         OSError: there is no memory, or no descriptor left.
     """
-    token = os.urandom(_TOKEN_BYTES)
-    if not _HAS_SEALS:
-        fd = _make_file(n_bytes)
-        return _known(SharedBuffer.over(fd, n_bytes, token), os.fstat(fd))
+    try:
+        if not 0 < n_bytes <= sys.maxsize:
+            code = errno.ENOMEM if n_bytes > 0 else errno.EINVAL
+            raise OSError(code, os.strerror(code))
+        descriptor = _make_sealed(n_bytes) if _HAS_SEALS else _make_file(n_bytes)
+        made = SharedBuffer.over(descriptor, n_bytes, os.urandom(_TOKEN_BYTES))
+    except OSError as error:
+        text = f"cannot make shared memory of {n_bytes} bytes: {error.strerror or error}"
+        raise OSError(error.errno, text) from None
+    return _known(made, os.fstat(descriptor.number))
+
+
+def _make_sealed(n_bytes: int) -> _Descriptor:
     import fcntl
 
-    fd = os.memfd_create("pyroipc", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        os.ftruncate(fd, n_bytes)
-        fcntl.fcntl(fd, _ADD_SEALS, _SEAL_SHRINK | _SEAL_GROW)
-        status = os.fstat(fd)
-    except BaseException:
-        os.close(fd)
-        raise
-    return _known(SharedBuffer.over(fd, n_bytes, token), status)
+    made = _Descriptor()
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    for made.number in map(os.memfd_create, ("pyroipc",), (flags,)):
+        break
+    os.ftruncate(made.number, n_bytes)
+    fcntl.fcntl(made.number, _ADD_SEALS, _SEAL_SHRINK | _SEAL_GROW)
+    return made
 
 
-def _make_file(n_bytes: int) -> int:
+def _make_file(n_bytes: int) -> _Descriptor:
     import tempfile
 
     with tempfile.TemporaryFile() as file:
         os.ftruncate(file.fileno(), n_bytes)
-        return os.dup(file.fileno())
+        return _Descriptor(os.dup(file.fileno()))
 
 
 def _known(buffer: SharedBuffer, status: os.stat_result) -> SharedBuffer:
@@ -214,9 +244,11 @@ def map_again(segment: SharedBuffer) -> SharedBuffer:
     Raises:
         OSError: it cannot be mapped.
     """
-    fd = os.dup(segment._fd)  # noqa: SLF001 - which is open until the end of close()
-    made = SharedBuffer.over(fd, segment.n_bytes, segment.token, readonly=segment.is_readonly)
-    return _adopt(made, os.fstat(fd))
+    descriptor = _Descriptor(os.dup(segment._descriptor.number))  # type: ignore[union-attr] # noqa: SLF001 - it is open until the end of close()
+    made = SharedBuffer.over(
+        descriptor, segment.n_bytes, segment.token, readonly=segment.is_readonly
+    )
+    return _adopt(made, os.fstat(descriptor.number))
 
 
 def adopt_segment(
@@ -256,7 +288,7 @@ def adopt_segment(
                     f"are in use, and SHARED_MEMORY_MAX allows {most_bytes} in all"
                 )
             readonly = bool(seals & (_SEAL_WRITE | _SEAL_FUTURE_WRITE))
-            own, fd = fd, -1
+            own, fd = _Descriptor(fd), -1
             return _adopt(SharedBuffer.over(own, n_bytes, token, readonly=readonly), status)
     except (OSError, ValueError) as error:
         raise SerializeError(f"shared memory cannot be mapped: {error}") from None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any, Protocol, TypeAlias
 
-    from pyroipc.wire.message import Buffer, FullMessage
+    from pyroipc.wire.message import Buffer, FullMessage, Message
 
     class Landing(Protocol):
         """The memory of one buffer that arrives."""
@@ -197,10 +197,37 @@ class Assembly:
         """Return the message with its buffers; nothing is missing."""
         message = self.message
         buffers = [self._landing(index).finish() for index in range(len(self._sizes))]
-        if self._forms[:1] == bytes([PAYLOAD]):
+        if self._forms[:1] == bytes([PAYLOAD]) and not isinstance(buffers[0], Lost):
             message.payload = buffers.pop(0)
         message.buffers = buffers
         return message
+
+
+class Lost:
+    """Stands for a buffer that was thrown away, because the receiver had no memory for it.
+
+    Args:
+        n_bytes: its size.
+    """
+
+    __slots__ = ("n_bytes",)
+
+    def __init__(self, n_bytes: int) -> None:
+        self.n_bytes = n_bytes
+
+
+def check_landed(message: Message) -> None:
+    """See to it that all buffers of a message are there.
+
+    Raises:
+        MessageTooLargeError: there was no memory for one.
+    """
+    for buffer in message.buffers:
+        if type(buffer) is Lost:
+            raise MessageTooLargeError(
+                f"the receiver has no memory for a buffer of {buffer.n_bytes} bytes; send it in "
+                "pieces, or let the receiver have more"
+            )
 
 
 class PlainLanding:

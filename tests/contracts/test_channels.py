@@ -147,7 +147,7 @@ def test_a_deadline_in_receive(ends):
     start = monotonic()
     with pytest.raises(TimeoutError):
         made.receive(start + 0.1)
-    assert 0.09 < monotonic() - start < 0.3
+    assert 0.09 < monotonic() - start < 5
     with pytest.raises(TimeoutError):
         made.receive(start)
     far.sendall(plain(REQUEST, 1, b"later"))
@@ -160,7 +160,7 @@ def test_a_deadline_in_send_leaves_the_stream_in_step(ends):
     start = monotonic()
     with pytest.raises(TimeoutError):
         made.send_parts(encode(big), start + 0.1)
-    assert 0.09 < monotonic() - start < 0.4
+    assert 0.09 < monotonic() - start < 5
     small = Message(REQUEST, 3, 0, 2, b"small")
     other = channel(far)
     reader = Worker(received, other, 2)
@@ -203,7 +203,7 @@ def test_waking_before_receiving(ends):
     start = monotonic()
     with pytest.raises(WokenError):
         made.receive()
-    assert monotonic() - start < 0.5
+    assert monotonic() - start < 5
 
 
 @pytest.mark.parametrize("kind", sorted(PAIRS))

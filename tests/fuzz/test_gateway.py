@@ -14,7 +14,7 @@ from time import perf_counter
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import pyroipc
@@ -24,12 +24,13 @@ from pyroipc.gateway.requests import Request
 from pyroipc.gateway.responses import Response
 from pyroipc.gateway.routes import Call, Home, Meta, Rules, dressed, route
 from tests.support.gateways import gateway_for
+from tests.support.searching import examples
 
 pytestmark = pytest.mark.slow
 
 ROUNDS = int(os.environ.get("PYROIPC_FUZZ_ROUNDS", "3000"))
 SEED = int(os.environ.get("PYROIPC_FUZZ_SEED", "1"))
-TOO_LONG_SECONDS = 0.5
+TOO_LONG_SECONDS = 2.0
 
 # -------------------------------------------------------------------------------- the pure routes
 
@@ -92,7 +93,7 @@ def is_header(value):
     return value.isascii() and "\r" not in value and "\n" not in value
 
 
-@settings(max_examples=max(500, ROUNDS // 10), deadline=None)
+@examples(max(500, ROUNDS // 10))
 @given(requests, rules)
 def test_routes(request, rules):
     step = route(request, rules)
@@ -124,7 +125,7 @@ def test_routes(request, rules):
     assert allowed in {None, "*", "null"} or allowed.lower() == "https://a.example"
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(odd_text, odd_text)
 def test_patterns(pattern, name):
     try:

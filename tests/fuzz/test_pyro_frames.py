@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 import zlib
-from time import perf_counter
+from time import thread_time
 from types import SimpleNamespace
 
 import pytest
@@ -122,14 +122,14 @@ def damaged(chance, seeds):
 
 def check(data, chance, make_decoder):
     """Read a stream as a whole, and in pieces; both have to say the same, and soon."""
-    start = perf_counter()
+    start = thread_time()
     whole = outcome(make_decoder(), [data])
     if chance.random() < 0.2 and len(data) < 1000:
         again = outcome(make_decoder(), bytewise(data))
     else:
         cuts = [chance.randrange(len(data) + 1) for _ in range(chance.randint(1, 4))]
         again = outcome(make_decoder(), splits(data, cuts))
-    seconds = perf_counter() - start
+    seconds = thread_time() - start
     assert again == whole, data
     assert seconds < TOO_LONG_SECONDS * 5, data
     return whole
@@ -376,13 +376,13 @@ def test_answers(kind):
         room[: len(frame)] = frame
         decoder.received = len(frame)
         message = decoder.advance()
-        start = perf_counter()
+        start = thread_time()
         error = None
         try:
             read_result(proxy, somebody, codec, message)
         except Exception as raised:
             error = raised
-        assert perf_counter() - start < TOO_LONG_SECONDS * 5, frame
+        assert thread_time() - start < TOO_LONG_SECONDS * 5, frame
         assert not isinstance(error, (RecursionError, MemoryError, AssertionError)), frame
         if error is not None and not hasattr(error, "_pyroTraceback"):  # none of the server's
             assert isinstance(error, (ProtocolError, SecurityError)), frame

@@ -83,7 +83,7 @@ def test_a_flood_of_nonsense(responder, asker):
     begin = time.perf_counter()
     asker.sendto(b"GET_NSURI", address(responder))
     assert asker.recv(1000) == URI.encode()
-    assert time.perf_counter() - begin < 0.1
+    assert time.perf_counter() - begin < 1
 
 
 def test_answers_are_limited(responder, asker):
@@ -187,7 +187,7 @@ def test_who_answers_but_is_no_name_server():
 def test_nobody_answers():
     begin = time.monotonic()
     assert list(ask(["127.0.0.1"], 1, begin + 0.2)) == []
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 5
     assert list(ask(["no.such.host.invalid"], 1, time.monotonic() + 0.1)) == []
 
 

@@ -200,8 +200,8 @@ def test_sockets_with_a_timeout_of_the_users(kind, where, timeout):
             proxy._pyroTimeout = 0.15
             start = monotonic()
             with pytest.raises(pyroipc.TimeoutError):
-                proxy.slow(0.5)
-            assert monotonic() - start < 0.4
+                proxy.slow(0.8)
+            assert monotonic() - start < 0.8
             proxy._pyroTimeout = None
             assert proxy.echo(1) == 1
         assert sock.gettimeout() == timeout
@@ -246,7 +246,7 @@ def test_shutdown_from_another_thread_is_immediate(pair, used):
     else:
         wait_until(lambda: "serving" in repr(host.daemon), "the loop runs")
     host.daemon.shutdown()
-    assert elapsed(host.loop.result) < 0.5
+    assert elapsed(host.loop.result) < 0.9
     if used:
         with pytest.raises(ConnectionClosedError, match="stopped serving"):
             proxy.echo(1)
@@ -283,7 +283,7 @@ def test_shutdown_from_inside_of_a_call(pair, how):
     with Proxy("switch", connected_socket=near) as proxy:
         answer = getattr(proxy, how)()
         assert answer == {"off": "off", "close": "closed"}.get(how)
-        assert elapsed(host.loop.result) < 0.5
+        assert elapsed(host.loop.result) < 0.9
         with pytest.raises(ConnectionClosedError):
             proxy.off()
     switch.daemon = None
@@ -327,7 +327,7 @@ def test_shutdown_while_a_helper_leads():
     with hosted({"gate": gate}) as (sock, host), Proxy("gate", connected_socket=sock) as proxy:
         busy_then_idle(proxy, gate)
         host.daemon.shutdown()
-        assert elapsed(host.loop.result) < 0.5
+        assert elapsed(host.loop.result) < 0.9
 
 
 def test_loop_condition_while_a_helper_leads():
@@ -337,7 +337,7 @@ def test_loop_condition_while_a_helper_leads():
         with Proxy("gate", connected_socket=sock) as proxy:
             busy_then_idle(proxy, gate)
             go_on = False
-            assert elapsed(host.loop.result) < 2.0
+            assert elapsed(host.loop.result) < 5
 
 
 def test_loop_condition_ends_an_idle_loop(pair):
@@ -355,7 +355,7 @@ def test_loop_condition_ends_an_idle_loop(pair):
             assert proxy.echo(i) == i
     assert len(asked) >= 10
     go_on = False
-    assert elapsed(host.loop.result) < 2.0
+    assert elapsed(host.loop.result) < 5
 
 
 def test_no_thread_reads_on_after_the_loop():

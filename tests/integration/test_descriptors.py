@@ -287,6 +287,66 @@ def test_connections_of_multiprocessing(proxy):
         assert reader.recv() == "b"
 
 
+LATE = """
+import dataclasses, os, sys
+import pyroipc
+from pyroipc.client.references import types
+
+@dataclasses.dataclass
+class Box:
+    content: object
+
+def name(one):
+    return os.readlink(f"/proc/self/fd/{one.fileno()}")
+
+class Far:
+    def names(self, *found, large=None, **named):
+        return [name(one) for one in (*found, *named.values())]
+
+    def unpacked(self, value):
+        content = value.content if isinstance(value, Box) else value
+        return self.names(*[one for one in content if not isinstance(one, bytes)])
+
+    def make(self):
+        from multiprocessing import Pipe
+        self.ends = Pipe()
+        return [self.ends[0], Box(self.ends[1])]
+
+    def made(self):
+        return self.names(*self.ends)
+
+if __name__ == "__main__":
+    with pyroipc.spawn(Far, start="fork") as handle:
+        far = handle.proxy
+        far._pyroSerializer = sys.argv[1]
+        assert far.names() == []
+        assert "multiprocessing.connection" not in sys.modules
+        first, second = far.make()
+        assert [name(first), name(second.content)] == far.made()
+        for call in (
+            lambda one: far.names(one),
+            lambda one: far.names(one=one),
+            lambda one: far.names(one, large=bytearray(100_000)),
+            lambda one: far.unpacked([one]),
+            lambda one: far.unpacked((bytes(100_000), one)),
+            lambda one: far.unpacked(Box({one})),
+            lambda one: far.names.submit(one).result(),
+        ):
+            types.clear()  # as if this were the first that is sent
+            assert call(first) == [name(first)]
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="Linux")
+@pytest.mark.parametrize("serializer", ["pickle", "cloudpickle", "dill"])
+def test_connections_of_multiprocessing_that_come_late(tmp_path, serializer):
+    """Their module was imported after the session was made; pickle would copy their numbers."""
+    path = tmp_path / "late.py"
+    path.write_text(LATE)
+    done = run_script(path, serializer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux")
 def test_memory_files(far):
     with open(os.memfd_create("test"), "w+b") as file:
@@ -335,8 +395,11 @@ def test_not_where_messages_are_compressed(serializer, tmp_path):
         open(tmp_path / "file", "w") as file,
     ):
         far._pyroSerializer = serializer
-        with pytest.raises(SerializeError, match="compressed"):
-            far.echo([file])
+        reader, writer = multiprocessing.Pipe(duplex=False)
+        with reader, writer:
+            for thing in (file, reader, [reader], {"a": (writer, bytes(100_000))}):
+                with pytest.raises(SerializeError, match="compressed"):
+                    far.echo(thing)
 
 
 def test_too_many(far, tmp_path):
@@ -582,16 +645,21 @@ def test_peers_that_do_not_know_descriptors(tmp_path):
 
         def answer():
             hello = peer.expect(HELLO)
-            peer.send(hello_frame(WELCOME, hello.request_id))
+            peer.send(hello_frame(WELCOME, hello.request_id, serializers=SERIALIZERS))
 
         worker = Worker(answer)
         session = session_for(near)
         session.open()
         worker.result()
         assert DESCRIPTORS not in session.peer_hello.features
-        with pytest.raises(SerializeError, match="the peer takes no descriptors"):
-            session.codecs.get("msgpack").dumps_call("it", "echo", (file,), None)
-        del session
+        reader, writer = multiprocessing.Pipe()
+        with reader, writer:
+            for name in SERIALIZERS:
+                codec = session.codecs.get(name)
+                for thing in (file, [reader]):
+                    with pytest.raises(SerializeError, match=r"no descriptors|older version"):
+                        codec.dumps_call("it", "echo", (thing,), None)
+        del session, codec
 
 
 def test_parcels_close_what_is_left():

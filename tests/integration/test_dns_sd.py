@@ -112,7 +112,7 @@ def test_what_is_found_has_to_be_a_name_server(monkeypatch):
 def test_a_deadline_ends_it():
     begin = time.monotonic()
     assert found_at(1, 0.2) is None
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 6
 
 
 @pytest.mark.slow

@@ -31,8 +31,8 @@ from tests.support.raw import serve as serve_rightly
 from tests.support.things import Thing
 from tests.support.waiting import wait_until
 
-SOON = 0.1
-SLOW_MACHINE = 1.0
+SOON = 0.3
+SLOW_MACHINE = 3.0
 
 
 @pytest.fixture(scope="module")

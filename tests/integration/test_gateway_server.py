@@ -163,7 +163,7 @@ def test_slow_headers_are_cut_off():
                 sock.sendall(b"G")
                 with contextlib.suppress(TimeoutError):
                     answer = sock.recv(65536)
-        assert monotonic() - start < 2.0
+        assert monotonic() - start < 6
         assert status_of(answer) == 408
         assert application.seen == []
 
@@ -179,7 +179,7 @@ def test_slow_bodies_are_cut_off():
                 sock.sendall(b"x")
                 with contextlib.suppress(TimeoutError):
                     answer = sock.recv(65536)
-        assert monotonic() - start < 2.0
+        assert monotonic() - start < 6
         assert status_of(answer) == 408
         assert application.seen == [TimeoutError]
 
@@ -200,7 +200,7 @@ def test_many_slow_clients_keep_nobody_out():
             sock.sendall(b"GET / HTTP/1.0\r\nX-Slow: ")
         start = monotonic()
         assert status_of(answer_to(server, b"GET / HTTP/1.0\r\n\r\n")) == 200
-        assert monotonic() - start < 3.0
+        assert monotonic() - start < 6
 
 
 def test_so_many_at_once_and_no_more():
@@ -279,7 +279,7 @@ def test_stop_waits_for_nobody_who_says_nothing():
         server.stop()
         assert everything(silent) == everything(slow) == b""
         worker.result()
-    assert monotonic() - start < 2.0
+    assert monotonic() - start < 6
 
 
 def test_stop_before_serve_and_twice():

@@ -32,7 +32,7 @@ def test_a_name_ends_with_its_lease():
         assert set(ns.list(regex="[xy]")) == {"x", "y"}
         begin = time.monotonic()
         wait_until(lambda: "x" not in ns.list(), "the lease is over")
-        assert 0.5 < time.monotonic() - begin < 1.5
+        assert 0.5 < time.monotonic() - begin < 5
         with pytest.raises(NamingError, match="unknown name: x"):
             ns.lookup("x")
         ns.register("x", SOMEWHERE, safe=True)  # it is free again
@@ -128,7 +128,7 @@ def test_closing_without_a_name_server():
             names.kill()
         begin = time.monotonic()
         publication.close()
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 5
 
 
 def test_the_names_of_a_closed_daemon_go():
@@ -164,7 +164,7 @@ def test_what_is_killed_disappears():
         child.wait()
         begin = time.monotonic()
         wait_until(lambda: not ns.list(regex="[xy]$"), "the names are gone")
-        assert time.monotonic() - begin < 1.2
+        assert time.monotonic() - begin < 5
 
 
 def test_a_forked_child_does_not_end_the_lease_of_its_parent():

@@ -310,7 +310,7 @@ def test_waiting_in_vain():
         begin = time.monotonic()
         with pytest.raises(NamingError, match="unknown name: never"):
             names.proxy("PYRONAME:never").ping()
-        assert 0.3 <= time.monotonic() - begin < 2
+        assert 0.3 <= time.monotonic() - begin < 10
         assert pyroipc.yplookup(ns, ["never"], delay_time=0.1) == {}
         with pytest.raises(NamingError, match="unknown name: never"):
             pyroipc.lookup(ns, "never", delay_time=0.1)
@@ -323,7 +323,7 @@ def test_the_time_limit_of_a_proxy_holds_for_looking_up():
         begin = time.monotonic()
         with pytest.raises((NamingError, pyroipc.TimeoutError)):
             proxy.ping()
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 15
 
 
 def test_the_connection_to_the_name_server_is_kept():

@@ -202,7 +202,7 @@ def test_a_name_server_that_hangs_is_left_for_another_one(cluster):
                 running.resolve("x")
             for _ in range(3):
                 assert str(running.resolve("x")) == SOMEWHERE
-            assert time.monotonic() - begin < 3
+            assert time.monotonic() - begin < 8
         finally:
             child.kill(signal.SIGCONT)
 
@@ -237,7 +237,7 @@ def test_names_of_a_killed_owner_go_within_their_time(cluster):
                 owner.wait()
                 killed = time.monotonic()
                 wait_until(lambda: not running.is_there("x"), "the name is gone")
-                assert time.monotonic() - killed < ttl + 0.5
+                assert time.monotonic() - killed < ttl + 3
                 wait_until(
                     lambda: set(ns.list()) == {"Pyro.NameServer", "for ever"}, "the other one, too"
                 )

@@ -117,7 +117,7 @@ def test_one_client_that_asks_without_end_holds_up_nobody():
                 start = time.monotonic()
                 with served.proxy("gate") as proxy:
                     assert proxy.echo(1) == 1
-                assert time.monotonic() - start < 1
+                assert time.monotonic() - start < 3
         finally:
             enough.set()
             asking.result()
@@ -166,7 +166,7 @@ def test_wrong_first_bytes_end_the_connection_at_once(said, caplog):
                 sock.sendall(said)
                 assert is_closed(sock)
                 times.append(time.monotonic() - start)
-        assert min(times) < 0.1
+        assert min(times) < 0.5
         await_clients(served.daemon, 0)
 
 

@@ -692,7 +692,7 @@ def test_a_timeout_bounds_the_whole_call(kind, when, how):
         start = time.monotonic()
         try:
             assert isinstance(failing(lambda: proxy.echo(1)), TimeoutError)
-            assert time.monotonic() - start < 1.5
+            assert time.monotonic() - start < 3
         finally:
             stop.set()
 
@@ -719,7 +719,7 @@ def test_a_server_that_does_not_read(kind):
             with pytest.raises(TimeoutError):
                 for _ in range(100):
                     proxy.note("x" * 1_000_000)  # one-way
-            assert time.monotonic() - start < 3
+            assert time.monotonic() - start < 6
     thread.join(5)
     for sock in sockets:
         sock.close()

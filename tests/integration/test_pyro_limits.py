@@ -118,9 +118,9 @@ def test_half_open_connections_disturb_nobody(kind, server):
                 opening = RawPyro(sock, kind).introduction("gate")
                 sock.sendall(opening[: number % len(opening)])
             await_clients(served.daemon, 60 * SCALE + 1)
-            assert max(seconds_of(lambda: ask(friend, 1, "echo", 1)) for _ in range(20)) < 1
+            assert max(seconds_of(lambda: ask(friend, 1, "echo", 1)) for _ in range(20)) < 3
             with served.proxy("gate", dialect=kind.name) as new:
-                assert seconds_of(new.echo) < 1
+                assert seconds_of(new.echo) < 3
         await_clients(served.daemon, 1)
 
 
@@ -564,7 +564,7 @@ def test_whoever_takes_no_answer_is_given_no_more_and_is_cut_off(kind, server):
             size = 16 << 20
             deaf.send(b"".join(call(deaf, i, "letters", size) for i in range(1, 41)))
             await_pause(served.daemon)
-            assert max(seconds_of(proxy.echo) for _ in range(30)) < 1
+            assert max(seconds_of(proxy.echo) for _ in range(30)) < 3
             await_clients(served.daemon, 1)
             assert proxy.echo(1) == 1
         assert is_closed(deaf.sock)
@@ -621,7 +621,7 @@ def test_a_flood_of_what_is_no_call_holds_up_nobody(what, server):
 
         worker = Worker(flood)
         try:
-            assert max(seconds_of(proxy.echo) for _ in range(100)) < 2
+            assert max(seconds_of(proxy.echo) for _ in range(100)) < 3
             visitors = list(served.daemon._listening.loop.visitors.values())
             assert all(len(visitor.backlog) < 1000 for visitor in visitors)
         finally:

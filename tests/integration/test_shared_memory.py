@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import pyroipc
 from pyroipc import Proxy, SecurityError, SerializeError
 from pyroipc.client import shared as shared_module
 from tests.support.hosts import PAIRS, forked, hosted
+from tests.support.searching import examples
 from tests.support.shared import SERIALIZERS, Holder, descriptors, maps
 from tests.support.waiting import wait_until
 
@@ -175,7 +177,7 @@ SLICES = st.builds(
 
 
 def test_any_slice_of_any_dtype(far):
-    @settings(max_examples=60)
+    @examples(60)
     @given(
         st.sampled_from(KINDS),
         st.lists(st.integers(0, 6), min_size=0, max_size=4),
@@ -493,6 +495,37 @@ def test_arguments_that_are_wrong():
     array = pyroipc.shared_array(3)
     with pytest.raises(BufferError):
         pyroipc.shared_owner(array).close()
+
+
+def test_making_it_may_be_interrupted_anywhere():
+    class InterruptError(Exception):
+        pass
+
+    def interrupt(*_):
+        raise InterruptError
+
+    before_handler = signal.signal(signal.SIGALRM, interrupt)
+    pyroipc.shared_buffer(10)
+    before = descriptors()
+    chance = numpy.random.default_rng(1)
+    interrupted = 0
+    made = []  # so that none ends where an exception would be ignored
+    try:
+        for _ in range(400):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, float(chance.uniform(1e-6, 2e-4)))
+                made += [pyroipc.shared_buffer(100) for _ in range(20)]
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                for _ in range(10):
+                    pass  # what is pending is handled here
+            except InterruptError:
+                interrupted += 1
+            made.clear()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before_handler)
+    assert interrupted > 200
+    assert descriptors() == before
 
 
 def test_no_descriptors_left_at_the_other_end(far):

@@ -105,7 +105,7 @@ def test_ctrl_c_during_a_long_call_comes_at_once():
         try:
             proxy.sleep(0.4)
         except KeyboardInterrupt:
-            assert time.monotonic() - start < 0.15
+            assert time.monotonic() - start < 0.35
         else:
             raise AssertionError("not interrupted")
         assert proxy.echo(i) == i
@@ -171,7 +171,7 @@ def test_a_proxy_in_a_forked_child_refuses():
                 with pytest.raises(ForkedConnectionError, match="fork"):
                     use()
             proxy._pyroRelease()
-            assert monotonic() - start < 1.0
+            assert monotonic() - start < 5
 
         for i in range(20):
             child = Child(body)

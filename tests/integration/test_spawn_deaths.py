@@ -75,7 +75,9 @@ def test_every_pending_call_fails_at_once(start):
 
 def test_time_until_a_death_is_known():
     best = 1.0
-    for _ in range(5):
+    for _ in range(20):  # one of them is not disturbed by other programs
+        if best < 0.25:
+            break
         with pyroipc.spawn(Counter, start="fork") as counter:
             counter.add(1)
             begin = time.perf_counter()
@@ -208,7 +210,7 @@ def test_the_child_of_a_killed_parent(start, how):
         finally:
             os.close(watch)
         assert ended
-        assert took < 1
+        assert took < 5
         # nobody holds the output any more: neither the child nor a fork server
         assert parent.stdout.read() == b""
 

@@ -165,7 +165,7 @@ def test_most_nodes_are_gone():
                 begin = time.monotonic()
                 with pytest.raises(NamingError, match="did not answer within 1 s"):
                     use()
-                assert time.monotonic() - begin < 1.5
+                assert time.monotonic() - begin < 3
             cluster.start(0)
             wait_until(lambda: _is_there(storage, "name"), "the cluster has a leader again")
             assert storage.put(Entry("third", URI), only_new=True) is True

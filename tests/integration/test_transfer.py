@@ -9,7 +9,7 @@ import threading
 from copy import copy
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import pyroipc
@@ -27,6 +27,7 @@ from pyroipc import (
 from pyroipc.transfer import copying, fetching, partial, sending
 from tests.support.daemons import settings as settings_with
 from tests.support.hosts import PAIRS, PATIENCE, Worker, forked, hosted
+from tests.support.searching import examples
 
 MIB = 1 << 20
 
@@ -397,7 +398,7 @@ def test_any_name_stays_below(served, tmp_path):
     (served / "a").mkdir()
     inodes = {os.stat(served).st_ino, os.stat(served / "a").st_ino}
 
-    @settings(max_examples=200)
+    @examples(200)
     @given(st.lists(st.sampled_from(["a", "b", "..", ".", "/", "", "\\", "\0"]), max_size=6))
     def run(parts):
         try:

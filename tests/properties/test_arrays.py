@@ -6,13 +6,14 @@ from array import array
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pyroipc.errors import SerializeError
 from pyroipc.serializers.parts import APART_BYTES
 from pyroipc.serializers.typed import Rebuilder, Values
 from tests.support.arrays import SERIALIZERS, check, travelled
+from tests.support.searching import examples
 
 plain = st.sampled_from([
     "?", "i1", "<i2", ">i4", "<u8", ">u8", "<f2", ">f4", "<f8", "<c8", ">c16", "S3", "<U2",
@@ -79,7 +80,7 @@ def keeps_all(name, value):
 
 @pytest.mark.parametrize("name", [name for name in SERIALIZERS if name != "dill"])
 @given(value=arrays())
-@settings(max_examples=120)
+@examples(120)
 def test_small_arrays(name, value):
     arrived, apart = travelled(name, [value])
     assert not apart
@@ -91,7 +92,7 @@ def test_small_arrays(name, value):
 
 @pytest.mark.parametrize("name", SERIALIZERS)
 @given(value=arrays(st.integers(APART_BYTES - 40, APART_BYTES + 40)))
-@settings(max_examples=60)
+@examples(60)
 def test_arrays_around_the_threshold(name, value):
     if value.nbytes < APART_BYTES and (name == "dill" or not keeps_all(name, value)):
         return
@@ -141,7 +142,7 @@ def count_large(value):
 
 @pytest.mark.parametrize("name", SERIALIZERS)
 @given(value=nested)
-@settings(max_examples=80)
+@examples(80)
 def test_nested_anywhere(name, value):
     arrived, apart = travelled(name, value)
     assert same(value, arrived)
@@ -160,7 +161,7 @@ junk = st.recursive(
 
 
 @given(st.sampled_from(["ndarray", "numpy", "buffer"]), junk)
-@settings(max_examples=1000)
+@examples(1000)
 def test_any_description_is_taken_or_refused(tag, data):
     try:
         Rebuilder(Values(), 100, None, [b"abcd", memoryview(bytearray(8))]).rebuild(tag, data)

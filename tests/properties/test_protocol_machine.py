@@ -171,6 +171,4 @@ class Conversations(RuleBasedStateMachine):
 
 
 TestConversations = Conversations.TestCase
-TestConversations.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, derandomize=True
-)
+TestConversations.settings = settings(max_examples=25, stateful_step_count=25)

@@ -6,7 +6,7 @@ import struct
 import tracemalloc
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from Pyro5 import protocol
 
@@ -34,6 +34,7 @@ from tests.support.pyro_frames import (
     pyro4_module,
     said,
 )
+from tests.support.searching import examples
 
 both = pytest.mark.parametrize("dialect", KINDS, ids=lambda kind: kind.name)
 both_roles = pytest.mark.parametrize("serving", [True, False], ids=["server", "client"])
@@ -105,7 +106,7 @@ def test_messages_survive_any_split(dialect, serving, data, offsets):
 @both
 @both_roles
 @given(data=st.data())
-@settings(max_examples=30)
+@examples(30)
 def test_a_message_survives_byte_by_byte_and_with_trailing_bytes(dialect, serving, data):
     first, second = (data.draw(messages(to_server=serving)) for _ in range(2))
     one, two = (encoded(dialect, sent, serving=serving) for sent in (first, second))
@@ -350,7 +351,7 @@ def hostile(draw, dialect):
 @both
 @both_roles
 @given(data=st.data(), offsets=cuts)
-@settings(max_examples=200)
+@examples(200)
 def test_any_bytes_give_messages_or_an_error_of_ours(dialect, serving, data, offsets):
     key = data.draw(st.sampled_from([b"", KEY])) if dialect is PYRO4 else b""
     stream = data.draw(hostile(dialect))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pyroipc.errors import ConnectionClosedError, ProtocolError, SecurityError
 from pyroipc.transports.seal import SealCoat
 from tests.support.coats import KEY, seal_coats, shake_hands, take
 from tests.support.messages import bytewise, splits
+from tests.support.searching import examples
 
 REFUSED = (SecurityError, ProtocolError, ConnectionClosedError)
 cuts = st.lists(st.integers(0, 1 << 20), max_size=8)
@@ -43,7 +44,7 @@ def arrives(coat, parts):
 
 
 @given(pieces, cuts)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_records_survive_any_split(plain, offsets):
     client, server = seal_coats()
     shake_hands(client, server)
@@ -53,7 +54,7 @@ def test_records_survive_any_split(plain, offsets):
 
 
 @given(small_pieces)
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_records_survive_byte_by_byte(plain):
     client, server = seal_coats()
     shake_hands(client, server, cut=1)
@@ -68,7 +69,7 @@ def flipped(data, bit):
 
 
 @given(small_pieces, st.integers(0, 1 << 20), cuts)
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_a_flipped_bit_ends_it(plain, bit, offsets):
     """Nothing is given on from the changed record on, and the connection does not go on."""
     client, server = seal_coats()
@@ -117,7 +118,7 @@ def test_the_exchange_works_unchanged():
 
 
 @given(st.integers(0, 8 * 70 - 1), st.booleans())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_a_bit_flipped_in_the_handshake_ends_it(bit, of_client):
     error = None
     try:
@@ -130,7 +131,7 @@ def test_a_bit_flipped_in_the_handshake_ends_it(bit, of_client):
 @given(st.binary(max_size=300), st.booleans())
 @example(b"PYROI\x01\x06" + bytes(21) + b"\xff" * 8, False)
 @example(b"PYROI\x01\x06" + bytes(40), False)
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_any_first_bytes_are_refused_or_waited_for(data, server_side):
     coat = SealCoat(KEY, server_side=server_side)
     error = None
@@ -145,7 +146,7 @@ def test_any_first_bytes_are_refused_or_waited_for(data, server_side):
 
 
 @given(st.integers(0, (1 << 32) - 1), st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_hostile_lengths(length, data):
     client, server = seal_coats()
     shake_hands(client, server)

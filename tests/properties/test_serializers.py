@@ -6,13 +6,14 @@ import marshal
 import math
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pyroipc.errors import SecurityError, SerializeError
 from pyroipc.serializers import classes, marshal_reader, table
 from pyroipc.serializers.exceptions import exception_to_dict, rebuild_exception
 from tests.support.pyro_manners import PlainManner
+from tests.support.searching import examples
 
 DATA = [name for name in table.names() if table.trust_of(name) == "data"]
 
@@ -103,7 +104,7 @@ ALPHABET = "[](){},:'\"\\\n b01.ej-+xuNTrueFalse_#é\u20ac\0"
 
 
 @given(st.text(ALPHABET, max_size=60))
-@settings(max_examples=500)
+@examples(500)
 def test_serpent_agrees_with_python_or_refuses(source):
     try:
         value = table.get("serpent").loads(source.encode("utf-8"))
@@ -237,7 +238,7 @@ def read_or_refuse(data):
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=500)
+@examples(500)
 def test_any_bytes_of_marshal(data):
     read_or_refuse(data)
 
@@ -248,7 +249,7 @@ def test_any_bytes_of_marshal(data):
         | st.binary(max_size=5)
     )
 )
-@settings(max_examples=500)
+@examples(500)
 def test_marshal_like_bytes(parts):
     read_or_refuse(b"".join(parts))
 

@@ -13,9 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from pyroipc.naming.storage.base import Entry
 from tests.support.etcd import PROGRAM, needs_etcd, stop_shared_node
+from tests.support.searching import share
 from tests.support.storages import Clock, new_place
 
-SEQUENCES = int(os.environ.get("PYROIPC_STORAGE_SEQUENCES", "200"))
+SEQUENCES = int(os.environ.get("PYROIPC_STORAGE_SEQUENCES", share(200)))
 # Few of them, so that they meet; and some that any text may be.
 NAMES = st.one_of(
     st.sampled_from([

@@ -13,12 +13,13 @@ from array import array
 from collections import Counter, OrderedDict, deque
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pyroipc.errors import SecurityError, SerializeError
 from pyroipc.serializers.typed import TAGS
 from pyroipc.serializers.typed_classes import register_class, unregister_class
+from tests.support.searching import examples
 from tests.support.typed_values import NAMES, Access, Color, Customer, Order, Point, same, typed
 
 offsets = st.timedeltas(min_value=-dt.timedelta(hours=23), max_value=dt.timedelta(hours=23))
@@ -78,7 +79,7 @@ def _registered():
 
 @pytest.mark.parametrize("name", NAMES)
 @given(value=values)
-@settings(max_examples=250)
+@examples(250)
 def test_what_is_sent_is_what_arrives(name, value):
     serializer = typed(name)
     back = serializer.loads(serializer.dumps(value))
@@ -90,7 +91,7 @@ def test_what_is_sent_is_what_arrives(name, value):
 
 @pytest.mark.parametrize("name", NAMES)
 @given(value=st.integers(0, 20_000).map(lambda digits: 10**digits))
-@settings(max_examples=30)
+@examples(30)
 def test_any_int(name, value):
     serializer = typed(name)
     assert serializer.loads(serializer.dumps([value, -value])) == [value, -value]
@@ -115,7 +116,7 @@ anything = st.recursive(
 
 
 @given(tag=st.sampled_from(TAGS), data=anything)
-@settings(max_examples=1000)
+@examples(1000)
 def test_any_data_under_any_tag(tag, data):
     serializer = typed("serpent")
     text = serializer.dumps(data).decode().partition("\n")[2]

@@ -6,7 +6,7 @@ import struct
 import tracemalloc
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pyroipc.errors import MessageTooLargeError, ProtocolError
@@ -35,6 +35,7 @@ from tests.support.messages import (
     splits,
     write,
 )
+from tests.support.searching import examples
 
 ROOMY = Limits(1 << 30)
 cuts = st.lists(st.integers(0, 1 << 20), max_size=8)
@@ -53,7 +54,7 @@ def test_messages_survive_any_split(sent, offsets):
 
 
 @given(messages)
-@settings(max_examples=50)
+@examples(50)
 def test_a_message_survives_byte_by_byte(sent):
     decoder = Decoder(ROOMY)
     assert feed(decoder, bytewise(frame(sent))) == [facts_of(sent)]
@@ -61,7 +62,7 @@ def test_a_message_survives_byte_by_byte(sent):
 
 
 @given(messages, messages)
-@settings(max_examples=50)
+@examples(50)
 def test_whole_or_with_trailing_bytes_of_the_next(first, second):
     data, rest = frame(first), frame(second)
     for n in {0, 1, HEADER_BYTES - 1, len(rest) - 1}:
@@ -284,7 +285,7 @@ hostile = st.lists(
 
 
 @given(hostile, cuts)
-@settings(max_examples=300)
+@examples(300)
 @example(b"GET / HTTP/1.1\r\n\r\n", [])
 def test_any_bytes_give_messages_or_a_protocol_error(data, offsets):
     whole = outcome(small, [data])
@@ -301,7 +302,7 @@ def mutated(draw):
 
 
 @given(mutated(), cuts)
-@settings(max_examples=300)
+@examples(300)
 def test_mutated_frames_give_the_same_however_they_are_cut(data, offsets):
     assert outcome(small, splits(data, offsets)) == outcome(small, [data])
 

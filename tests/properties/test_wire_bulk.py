@@ -7,7 +7,7 @@ import sys
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pyroipc.errors import MessageTooLargeError, ProtocolError
@@ -36,6 +36,7 @@ from tests.support.messages import (
     splits,
     write,
 )
+from tests.support.searching import examples
 
 ROOMY = Limits(1 << 30)
 cuts = st.lists(st.integers(0, 1 << 20), max_size=8)
@@ -82,7 +83,7 @@ def test_others_may_go_between_the_chunks(long, most_bytes, others, offsets):
 
 
 @given(long_messages, long_messages, st.integers(1, 400))
-@settings(max_examples=50)
+@examples(50)
 def test_one_after_the_other(first, second, most_bytes):
     data = b"".join(lots(first, most_bytes) + lots(second, most_bytes))
     decoder = Decoder(ROOMY)

@@ -16,6 +16,7 @@ import pytest
 from pyroipc.client import landing
 from pyroipc.serializers import parts
 from pyroipc.wire import message
+from pyroipc.wire.native_bulk import Lost
 from tests.support.hosts import Child
 from tests.support.waiting import wait_until
 
@@ -177,11 +178,21 @@ def test_a_stranger_has_to_send_something_before_memory_is_taken(monkeypatch):
         del claims
 
 
-def test_no_memory_is_a_memory_error():
-    for land in (landing.land, landing.land_warily):
-        for form in (parts.MEMORY, parts.BYTES, ord("d")):
-            with pytest.raises(MemoryError):
-                fill(land(form, 1 << 60), bytes(1 << 20))
+@pytest.mark.parametrize("land", [landing.land, landing.land_warily])
+def test_what_there_is_no_memory_for_is_thrown_away(land):
+    for form in (parts.MEMORY, parts.BYTES, ord("d"), message.PAYLOAD):
+        lost = fill(land(form, 1 << 60), bytes(1 << 20))
+        assert type(lost) is Lost
+        assert lost.n_bytes == 1 << 60
+
+
+def test_memory_that_is_gone_when_a_stranger_has_sent_enough(monkeypatch):
+    def fail(form, n_bytes):
+        raise MemoryError
+
+    found = landing.land_warily(parts.MEMORY, 4 * MIB)
+    monkeypatch.setattr(landing, "_memory_for", fail)
+    assert type(fill(found, bytes(4 * MIB))) is Lost
 
 
 def test_a_forked_child_has_a_pool_of_its_own():

@@ -287,7 +287,7 @@ def test_another_node_is_asked_and_remembered(caplog, silent):
         start = time.monotonic()
         for _ in range(10):
             assert storage.get("name") == Entry("name", URI)
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 3
     finally:
         storage.close()
 
@@ -307,7 +307,7 @@ def test_nobody_answers(kind, timeout, silent):
             start = time.monotonic()
             with pytest.raises(NamingError, match=f"did not answer within {timeout:g} s"):
                 use()
-            assert time.monotonic() - start < timeout + 0.3
+            assert time.monotonic() - start < timeout + 2
     finally:
         storage.close()
         gc.collect()
@@ -363,7 +363,7 @@ def test_a_node_that_comes_back():
             start = time.monotonic()
             with pytest.raises(NamingError, match="did not answer"):
                 storage.put(Entry("third", URI))
-            assert time.monotonic() - start < 1.5
+            assert time.monotonic() - start < 5
             cluster.nodes[0].go_on()
             assert storage.get("name") is not None
         finally:

@@ -77,14 +77,14 @@ def test_no_name_takes_long(text):
     length = 1024
     while length:  # the longest name that is taken
         name = "a" * length
-        begin = time.perf_counter()
+        begin = time.thread_time()
         try:
             pattern.matching([name])
         except NamingError:
             length -= 1
         else:
             break
-    assert time.perf_counter() - begin < 0.05
+    assert time.thread_time() - begin < 0.2
 
 
 def test_too_long_a_name_for_so_many_repetitions():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pyroipc.errors import SerializeError
+from pyroipc.serializers import parts as parts_module
 from pyroipc.serializers import table
 from pyroipc.serializers.base import PeerImage
 from pyroipc.serializers.parts import APART_BYTES, Parts, holds_large
@@ -145,6 +146,21 @@ def test_buffers_that_would_be_too_many_stay(name):
     assert apart == 1024
     assert len(arrived) == 1030
     assert set(map(type, arrived)) == {bytes}
+
+
+@pytest.mark.parametrize("name", ["msgpack", "marshal", "pickle", "cloudpickle", "dill"])
+def test_those_that_stay_arrive_as_what_they_are(name, monkeypatch):
+    monkeypatch.setattr(parts_module, "_MAX_BUFFERS", 1)
+    for kind, value in LARGE.items():
+        first = bytes(APART_BYTES)
+        (same, nested), apart = travelled(name, [first, [value]])
+        assert apart == 1, kind
+        assert same == first
+        check(value, nested[0])
+        numbers = np.arange(APART_BYTES).reshape(2, -1).T
+        (nested, same), _ = travelled(name, ([value], numbers))
+        check(value, nested[0])
+        check(numbers, same)
 
 
 @pytest.mark.parametrize("name", ["pickle", "cloudpickle", "dill"])
