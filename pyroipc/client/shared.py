@@ -287,7 +287,7 @@ def _check_extent(n_bytes: int, item_bytes: int, shape: Any, strides: Any, start
     elif is_sane and len(shape) != len(steps):
         is_sane = False
     elif is_sane and 0 not in shape:
-        reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
+        reach = [(n - 1) * step for n, step in zip(shape, steps, strict=True)]
         lowest = start + sum(step for step in reach if step < 0)
         highest = start + sum(step for step in reach if step > 0) + item_bytes
         is_sane = lowest >= 0 and highest <= n_bytes
