@@ -71,7 +71,7 @@ types: dict[type, int] = {}
 _hosts: weakref.WeakSet[Host] = weakref.WeakSet()
 _senders: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
 _NOTHING: Any = MappingProxyType({})
-_nothing: Any = weakref.ref(set())  # to what is gone at once
+_nothing: Callable[[], Any] = weakref.ref(set())  # to what is gone at once
 _lock = RLock()  # of all tables: reentrant, for a signal handler may send objects as well
 _GRACE_SECONDS = 0.2
 """How long an object stays that the peer has let go: an answer that it made may bring it home."""
