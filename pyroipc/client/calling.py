@@ -107,7 +107,16 @@ def _invoke(
         fetch(session)  # a daemon may have said goodbye while nobody listened
         session = open_session(proxy, deadline)
     forget_annotations()
-    codec, request_id, data = encode_call(proxy, session, member, args, kwargs, flags, object_id)
+    codec, request_id, data = encode_call(
+        proxy,
+        session,
+        member,
+        args,
+        kwargs,
+        flags,
+        object_id,
+        is_held=deadline is None and not flags & ONEWAY,
+    )
     if flags & ONEWAY:
         session.post(data, deadline)
         return None

@@ -68,6 +68,8 @@ def encode_call(
     kwargs: dict[str, Any] | None,
     flags: int = 0,
     object_id: str | None = None,
+    *,
+    is_held: bool = False,
 ) -> tuple[CallCodec, int, Encoded]:
     """Encode a call of a member with everything that the context and the proxy ask for.
 
@@ -79,6 +81,7 @@ def encode_call(
         kwargs: keyword arguments; None: there are none, or it is an attribute.
         flags: of the message.
         object_id: another object of the same daemon.
+        is_held: whether the caller holds the arguments until the answer is here.
 
     Returns:
         The codec of the answer, the id of the request, and the request.
@@ -92,7 +95,10 @@ def encode_call(
     try:
         codec = proxy._pyro_codec(session)
         try:
-            payload = encoded_unheld(codec.dumps_call, called, member, args, kwargs)
+            if is_held:
+                payload = codec.dumps_call(called, member, args, kwargs)
+            else:
+                payload = encoded_unheld(codec.dumps_call, called, member, args, kwargs)
         except BlobError:
             from pyroipc.client.blobs import encode_blob, find_blob
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 import pytest
 
 from pyroipc.client import janitor, pump
+from pyroipc.context import running
 from tests.support.leaks import lasting_differences, resources
 
 janitor.start()  # one thread for the life of the process, from the first reference on
 pump._POLL_MILLISECONDS = 50  # a pump ends so long after its session; each test waits for that
+
+
+@pytest.fixture(autouse=True)
+def no_context_is_in_use():
+    running.set(None)  # a test before may have used one
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+import uuid
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -363,6 +364,14 @@ def test_what_is_lent_needs_no_descriptor(proxy):
         array[3] = 5
         assert proxy.total(array) == 5
         assert proxy.shared(array)
+
+
+def test_what_is_lent_needs_no_descriptor_where_a_context_is_in_use(far):
+    array = pyroipc.shared_array(1 << 20, "u1")
+    pyroipc.current_context.correlation_id = uuid.uuid4()
+    pass_often(far, array)
+    far.limit_files(0)
+    pass_often(far, array[::2])
 
 
 def test_what_is_lent_goes_when_its_maker_lets_go(far):
