@@ -277,9 +277,9 @@ def test_a_peer_that_reads_nothing():
         assert proxy.echo(1) == 1
         proxy._pyroRelease()
         network.up = stall = Stall(network.counts["up"])
-        proxy._pyroTimeout = LIMIT
         data = "x" * (24 << 20)
         proxy._pyroBind()
+        proxy._pyroTimeout = LIMIT
         size = proxy.size
         seconds, _ = timed(lambda: size(data))
         assert seconds < LIMIT + GRACE + SLOW_MACHINE
