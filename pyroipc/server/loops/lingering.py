@@ -49,19 +49,20 @@ class Lingering:
         self._made[stream.token] = stream
         if stream.expires is not None:
             with self._changed:
-                self._aging.add(stream)
-                self._watch()
+                if not self._is_closed:
+                    self._aging.add(stream)
+                    self._watch()
         return stream
 
     def add(self, stream: Stream) -> None:
         """Keep a stream for a while, or close it; what it runs then runs on another thread."""
-        if self._is_closed:
-            stream.close()
-            return
         seconds = 0.0 if stream.closed else self._linger_seconds
         with self._changed:
-            self._waiting[stream.token] = (monotonic() + seconds, stream)
-            self._watch()
+            if not self._is_closed:  # which close() says before it takes what waits
+                self._waiting[stream.token] = (monotonic() + seconds, stream)
+                self._watch()
+                return
+        stream.close()
 
     def resume(self, token: str, number: int) -> Stream:
         """Return a stream of an earlier conversation, to go on with the item of this number.
