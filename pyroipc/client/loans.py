@@ -70,7 +70,7 @@ class Loans:
         session = self._session()
         if session is None or not session.is_served or made_segment(segment.token) is not None:
             return False  # the last: the peer is another thread
-        n_bytes = len(segment) + sum(map(len, list(self.kept.values())))
+        n_bytes = sum(one.n_bytes for one in (segment, *self.kept.values()))
         if len(self.kept) >= _KEPT_MAX or n_bytes > config.SHARED_MEMORY_MAX // _PART_OF_LIMIT:
             return False
         self.kept[segment.token] = segment

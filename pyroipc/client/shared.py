@@ -179,7 +179,7 @@ def _segment(
     if known is None:
         number, limit = parcel.take(index), config.SHARED_MEMORY_MAX
         known = parcel.kept[index] = adopt_segment(number, token, n_bytes, limit, _recent.forget)
-    if known.token != token or len(known) != n_bytes:
+    if known.token != token or known.n_bytes != n_bytes:
         raise SecurityError("the same shared memory is described in two ways")
     loans = parcel.loans
     is_kept = is_lent and loans is not None and loans.keep(known)

@@ -21,7 +21,7 @@ from time import monotonic
 
 from pyroipc.client import janitor
 from pyroipc.client.landing import land
-from pyroipc.errors import CommunicationError, ProtocolError
+from pyroipc.errors import CommunicationError, ProtocolError, SerializeError
 from pyroipc.serializers.parts import BYTES
 from pyroipc.transports.segments import SharedBuffer, make_segment
 from pyroipc.wire.message import LENT, STAGED, FullMessage
@@ -79,7 +79,16 @@ class Staging:
         session: not kept alive.
     """
 
-    __slots__ = ("__weakref__", "_berths", "_calls", "_lock", "_segment", "_session", "_used_at")
+    __slots__ = (
+        "__weakref__",
+        "_berths",
+        "_calls",
+        "_is_watched",
+        "_lock",
+        "_segment",
+        "_session",
+        "_used_at",
+    )
 
     def __init__(self, session: weakref.ref[Session]) -> None:
         self._session = session
@@ -88,6 +97,7 @@ class Staging:
         self._berths: list[Berth] = []  # in the order of their places
         self._calls = 0
         self._used_at = 0.0
+        self._is_watched = False  # by the janitor
 
     def take(self, parts: Parts, limit_bytes: int) -> Berth | None:
         """Stage the buffers of a call; None: they go over the stream.
@@ -146,9 +156,15 @@ class Staging:
         except CommunicationError:
             self.retire()
             return
+        except BaseException:  # a signal handler has raised: the next call tries again
+            self.retire()
+            self._calls = _WORTH_IT
+            raise
         self._calls = _WORTH_IT
-        janitor.start()
-        janitor.later_on(IDLE_SECONDS, _tidy, weakref.ref(self))
+        if not self._is_watched:
+            self._is_watched = True
+            janitor.start()
+            janitor.later_on(IDLE_SECONDS, _tidy, weakref.ref(self))
 
     def _berth(self, n_bytes: int) -> Berth | None:
         """Return free room; None: there is none."""
@@ -187,9 +203,9 @@ class Staging:
                 not self._berths and monotonic() - self._used_at >= IDLE_SECONDS
             ):
                 self._segment = None
-            is_there = self._segment is not None
+            self._is_watched = self._segment is not None
         del segment
-        return is_there
+        return self._is_watched
 
 
 def _tidy(staging: weakref.ref[Staging]) -> None:
@@ -220,15 +236,12 @@ def unstage(message: Message, loans: Loans) -> FullMessage:
     """
     payload = memoryview(message.payload)
     try:
-        count, token = _TAIL.unpack(payload[-_TAIL.size :])
-        end = len(payload) - _TAIL.size
-        begin = end - count * _ENTRY.size
-        entries = [*_ENTRY.iter_unpack(payload[begin:end])] if begin >= 0 else [()]
+        token, begin, places = _places(payload)
         segment = loans.kept.get(token)
         if segment is None:
-            loans.take(token)
-        buffers = [_landed(segment, *entry) for entry in entries]
-    except (struct.error, TypeError, ValueError):
+            raise SerializeError("the arguments lie in shared memory that was not lent")
+        buffers = _copied(segment, places)
+    except (struct.error, ValueError):
         raise ProtocolError("a request whose buffers are staged nowhere") from None
     flags = message.flags & ~STAGED
     return FullMessage(
@@ -237,18 +250,46 @@ def unstage(message: Message, loans: Loans) -> FullMessage:
         flags,
         message.request_id,
         payload[:begin],
+        annotations=message.annotations,
+        correlation_id=message.correlation_id,
+        time_limit=message.time_limit,
         buffers=buffers,
     )
 
 
-def _landed(segment: SharedBuffer | None, form: int, start: int, n_bytes: int) -> object:
+def _places(payload: memoryview) -> tuple[bytes, int, list[tuple[int, int, int]]]:
+    """Return the token of the segment, where the table begins, and form, start and size of each.
+
+    Raises:
+        ValueError: there are more places than there is payload.
+    """
+    count, token = _TAIL.unpack(payload[-_TAIL.size :])
+    end = len(payload) - _TAIL.size
+    begin = end - count * _ENTRY.size
+    if begin < 0:
+        raise ValueError("more places than there is payload")
+    return token, begin, [*_ENTRY.iter_unpack(payload[begin:end])]
+
+
+def _copied(segment: SharedBuffer, places: list[tuple[int, int, int]]) -> list[object]:
+    """Copy the buffers out of the segment.
+
+    Raises:
+        ValueError: they are more than it holds.
+    """
+    if sum(n_bytes for _, _, n_bytes in places) > segment.n_bytes:
+        raise ValueError("more than the segment holds")
+    return [_landed(segment, *place) for place in places]
+
+
+def _landed(segment: SharedBuffer, form: int, start: int, n_bytes: int) -> object:
     """Copy a buffer into memory of its own.
 
     Raises:
         ValueError: it does not lie in the segment.
         MemoryError: there is none.
     """
-    if segment is None or start + n_bytes > len(segment):
+    if start + n_bytes > segment.n_bytes:
         raise ValueError("not in the segment")
     if form == BYTES:
         return segment[start : start + n_bytes]

@@ -17,6 +17,7 @@ import pytest
 import pyroipc
 from pyroipc import Proxy
 from pyroipc.client import staging as staging_module
+from pyroipc.client.courier import Courier
 from pyroipc.client.staging import SEGMENT_BYTES, unstage
 from pyroipc.errors import ProtocolError, SerializeError
 from pyroipc.wire.message import REQUEST, STAGED, Message
@@ -236,6 +237,7 @@ def test_sizes_are_limited_as_ever(monkeypatch):
         bytes(18),
         b"\xff\xff" + bytes(16),
         bytes(16) + b"\x65\0\1" + bytes(16),
+        (b"\0" + bytes(8) + bytes(7) + b"\x40") * 2 + b"\0\2" + bytes(16),  # 128 bytes of 100
         b"\2" + bytes(7) + b"\xff" + bytes(8) + b"\0\1" + bytes(16),
     ],
 )
@@ -253,3 +255,25 @@ def test_places_that_make_no_sense(far, payload):
     finally:
         loans.kept.clear()
     assert far.echo(2) == 2
+
+
+def test_an_offer_that_was_interrupted_is_made_again(far, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    data = bytes(100_000)
+    far.echo(data)
+    with monkeypatch.context() as patched:
+        patched.setattr(Courier, "begin", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            far.echo(data)
+    begin_to_stage(far)
+
+
+def test_broken_off_calls_leave_one_watch(far, monkeypatch):
+    watches = []
+    monkeypatch.setattr(staging_module.janitor, "later_on", lambda *task: watches.append(task))
+    for _ in range(3):
+        begin_to_stage(far)
+        far._pyroConnection.courier.staging.retire()
+    assert sum(task[1] is staging_module._tidy for task in watches) == 1
